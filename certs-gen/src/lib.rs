@@ -1,1 +1,32 @@
-//! Stub.
+//! Public key infrastructure for a fleet of devices: a trust anchor, intermediates, a server, and as many
+//! devices as wanted, each with its own key and certificate.
+//!
+//! ```text
+//! FleetSpec ─▶ fleet::Mint ─▶ Authority ─▶ Credential ─▶ files, in the places that layout names
+//!    what         who signs      how it is      chain           written beside, renamed into place
+//!    is wanted    whom           signed         and key
+//! ```
+//!
+//! * [`fleet`] makes a whole fleet in a folder, or in memory one device at a time;
+//! * [`authority`] is the PKI without files, for tests that need an odd certificate;
+//! * [`layout`] and [`manifest`] are the contract with those who read the folder;
+//! * [`sign`] answers a certificate signing request, [`inspect`] says in words what a file holds.
+//!
+//! What it deliberately does not do: hold keys in hardware, speak ACME or any other enrolment protocol, or
+//! take care of a production root. It makes fleets for tests, laboratories and demonstrations.
+
+#![forbid(unsafe_code)]
+
+pub mod authority;
+pub mod credential;
+mod entropy;
+pub mod fleet;
+mod issue_error;
+pub mod key;
+pub mod layout;
+pub mod manifest;
+pub mod names;
+mod private_file;
+mod staging;
+
+pub use issue_error::IssueError;

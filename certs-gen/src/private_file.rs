@@ -1,0 +1,63 @@
+//! Files and folders with the right mode from their first moment, and errors that say what to do.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A file or folder could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}: {reason}", path = path.display(), reason = explain(source))]
+pub struct WriteError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Creates a file with mode 0600, which must not exist yet.
+pub(crate) fn create_private(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
+    create(path, 0o600, contents)
+}
+
+/// Creates a file with mode 0644 less the umask, which must not exist yet.
+pub(crate) fn create_public(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
+    create(path, 0o644, contents)
+}
+
+/// Creates a folder with mode 0700, which must not exist yet.
+pub(crate) fn create_folder(path: &Path) -> Result<(), WriteError> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| WriteError {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn create(path: &Path, mode: u32, contents: &[u8]) -> Result<(), WriteError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(contents))
+        .map_err(|source| WriteError {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// What the system said, and what to do about it where that is clear.
+pub(crate) fn explain(error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::StorageFull => "free some space or choose another --out",
+        io::ErrorKind::QuotaExceeded => "free some of the quota or choose another --out",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "choose an --out where you may write"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{error}; {remedy}")
+}
