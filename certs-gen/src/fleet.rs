@@ -1,10 +1,11 @@
 //! A whole fleet: specified, minted, written into a folder.
 //!
-//! [`generate`] writes a fleet as [`crate::layout`] has it; [`Mint`] makes the same certificates one by one in
-//! memory. Deliberately prints nothing: how far it has come is told to a [`Progress`].
+//! [`generate`] writes a fleet as [`crate::layout`] has it, [`Fleet`] opens one that is written; [`Mint`] makes the same
+//! certificates one by one in memory. Deliberately prints nothing: how far it has come is told to a [`Progress`].
 
 mod error;
 mod mint;
+mod open;
 mod progress;
 mod spec;
 mod workers;
@@ -13,6 +14,7 @@ use std::path::Path;
 
 pub use error::Error;
 pub use mint::Mint;
+pub use open::{Fleet, OpenError};
 pub use progress::{Progress, Silent};
 pub use spec::{FleetSpec, LONGEST_VALIDITY, MOST_INTERMEDIATES, MOST_JOBS, MOST_LAYERS};
 

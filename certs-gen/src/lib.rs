@@ -21,12 +21,15 @@ pub mod authority;
 pub mod credential;
 mod entropy;
 pub mod fleet;
+pub mod inspect;
 mod issue_error;
 pub mod key;
 pub mod layout;
 pub mod manifest;
 pub mod names;
 mod private_file;
+mod public_key;
+pub mod sign;
 mod staging;
 
 pub use issue_error::IssueError;

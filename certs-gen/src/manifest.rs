@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::credential::{Credential, CredentialError};
 use crate::key::KeyKind;
 use crate::layout::Layout;
 
@@ -96,14 +95,6 @@ pub enum ManifestError {
         /// The schema found.
         found: String,
     },
-    /// A credential file is not one.
-    #[error("{path} is not a device credential: {source}", path = path.display())]
-    Credential {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: CredentialError,
-    },
 }
 
 impl Manifest {
@@ -148,17 +139,4 @@ impl Manifest {
     pub fn validity_duration(&self) -> Duration {
         Duration::from_secs(self.validity.seconds)
     }
-}
-
-/// Reads the credential of device number `index` of the fleet in `layout`.
-///
-/// # Errors
-/// [`ManifestError`] if the file is missing or not a credential.
-pub fn load_device(layout: &Layout, index: usize) -> Result<Credential, ManifestError> {
-    let path = layout.device_path(index);
-    let bytes = std::fs::read(&path).map_err(|source| ManifestError::Read {
-        path: path.clone(),
-        source,
-    })?;
-    Credential::from_pem(&bytes).map_err(|source| ManifestError::Credential { path, source })
 }

@@ -60,7 +60,7 @@ pub fn is_dns_name(name: &str) -> bool {
 }
 
 /// Whether `id` may name a device: 1 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`, the first a letter or digit.
-/// All of these may stand in a common name, a URN and a SPIFFE path without escaping.
+/// All of these may stand in a common name and a URN without escaping (and, but for the colon, in a SPIFFE path).
 pub fn is_device_id(id: &str) -> bool {
     id.len() <= LONGEST_COMMON_NAME
         && id.starts_with(|first: char| first.is_ascii_alphanumeric())

@@ -13,10 +13,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use certs_gen::credential::Credential;
-use certs_gen::fleet::{self, FleetSpec, Manifest, Mint, Silent};
+use certs_gen::fleet::{self, Fleet, FleetSpec, Manifest, Mint, Silent};
 use certs_gen::key::{KeyKind, PrivateKey};
 use certs_gen::layout::{Layout, device_id};
-use certs_gen::manifest::load_device;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 fn parse(der: &[u8]) -> X509Certificate<'_> {
@@ -91,7 +90,7 @@ fn the_default_fleet_is_as_documented() {
     let anchor = certificates(&layout.trust_anchor()).remove(0);
     let mut serials = HashSet::new();
     for index in 0..25 {
-        let credential = load_device(&layout, index).unwrap();
+        let credential = Fleet::open(&spec.out).unwrap().device(index).unwrap();
         assert_eq!(credential.chain.len(), 2);
         assert_chain(&credential.chain, &anchor);
         let end_entity = parse(credential.end_entity());
@@ -158,7 +157,7 @@ fn every_depth_and_devices_dealt_out_in_turn() {
         let layout = Layout::new(&spec.out);
         let anchor = certificates(&layout.trust_anchor()).remove(0);
         for index in 0..7 {
-            let chain = load_device(&layout, index).unwrap().chain;
+            let chain = Fleet::open(&spec.out).unwrap().device(index).unwrap().chain;
             assert_eq!(chain.len(), depth + 1);
             assert_chain(&chain, &anchor);
             if depth > 0 {
@@ -185,7 +184,7 @@ fn every_kind_of_key_in_every_place() {
         fleet::generate(&spec, &Silent).unwrap();
         let layout = Layout::new(&spec.out);
         let anchor = certificates(&layout.trust_anchor()).remove(0);
-        let credential = load_device(&layout, 1).unwrap();
+        let credential = Fleet::open(&spec.out).unwrap().device(1).unwrap();
         assert_chain(&credential.chain, &anchor);
         let key = PrivateKey::from_pkcs8(kind, &credential.key).unwrap();
         assert_eq!(
@@ -212,7 +211,7 @@ fn names_validity_and_spiffe_are_honoured() {
         ["gateway.example", "*.plant-7.example", "192.0.2.1"]
     );
     let layout = Layout::new(&spec.out);
-    let credential = load_device(&layout, 0).unwrap();
+    let credential = Fleet::open(&spec.out).unwrap().device(0).unwrap();
     let device = parse(credential.end_entity());
     assert_eq!(uris(&device), ["spiffe://plant-7.example/device-000000"]);
     let not_after = device.validity().not_after.timestamp();

@@ -145,6 +145,17 @@ impl From<&ServerName> for SubjectAltName {
     }
 }
 
+impl std::fmt::Display for SubjectAltName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dns(name) => write!(formatter, "DNS:{name}"),
+            Self::Ip(address) => write!(formatter, "IP:{address}"),
+            Self::Uri(uri) => write!(formatter, "URI:{uri}"),
+            Self::Email(address) => write!(formatter, "email:{address}"),
+        }
+    }
+}
+
 impl SubjectAltName {
     fn to_rcgen(&self) -> Result<SanType, IssueError> {
         let ascii = |text: &str| {
