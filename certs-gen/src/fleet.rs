@@ -37,10 +37,22 @@ pub fn generate(spec: &FleetSpec, progress: &dyn Progress) -> Result<Manifest, E
     let staging = Staging::begin(&spec.out, spec.force)?;
     let mint = Mint::new(spec)?;
     let manifest = mint.manifest();
-    write_authorities(&mint, staging.path())?;
-    write_devices(&mint, spec, staging.path(), progress)?;
+    write_fleet(&mint, &manifest, spec, staging.path(), progress)
+        .map_err(|error| error.told_as_in(staging.path(), &spec.out))?;
+    staging.commit()?;
+    Ok(manifest)
+}
+
+fn write_fleet(
+    mint: &Mint,
+    manifest: &Manifest,
+    spec: &FleetSpec,
+    root: &Path,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    write_authorities(mint, root)?;
+    write_devices(mint, spec, root, progress)?;
     // The manifest last: a folder that has one is complete.
-    let path = Layout::new(staging.path()).manifest();
     let json = manifest.to_json().map_err(Error::Manifest)?;
     // Whoever knows the seed can derive keys, so it is kept like one.
     let create = if spec.seed.is_some() {
@@ -48,9 +60,7 @@ pub fn generate(spec: &FleetSpec, progress: &dyn Progress) -> Result<Manifest, E
     } else {
         create_public
     };
-    create(&path, json.as_bytes())?;
-    staging.commit()?;
-    Ok(manifest)
+    Ok(create(&Layout::new(root).manifest(), json.as_bytes())?)
 }
 
 fn write_authorities(mint: &Mint, root: &Path) -> Result<(), Error> {

@@ -49,9 +49,18 @@ fn create(path: &Path, mode: u32, contents: &[u8]) -> Result<(), WriteError> {
         })
 }
 
+/// What the system said, without the temporary name that `tempfile` adds and no user has ever heard of.
+pub(crate) fn without_temporary_name(error: &io::Error) -> io::Error {
+    error.kind().into()
+}
+
 /// What the system said, and what to do about it where that is clear.
 pub(crate) fn explain(error: &io::Error) -> String {
     let remedy = match error.kind() {
+        // What is missing is never the file, which is about to be made.
+        io::ErrorKind::NotFound => {
+            return "the folder around it does not exist; make it first".to_owned();
+        }
         io::ErrorKind::StorageFull => "free some space or choose another --out",
         io::ErrorKind::QuotaExceeded => "free some of the quota or choose another --out",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

@@ -28,10 +28,10 @@ impl PublicKeyKind {
         if *algorithm == OID_SIG_ED25519 {
             return Self::Ed25519;
         }
-        if *algorithm == OID_PKCS1_RSAENCRYPTION {
-            if let Ok(PublicKey::RSA(rsa)) = key.parsed() {
-                return Self::Rsa(rsa.key_size());
-            }
+        if *algorithm == OID_PKCS1_RSAENCRYPTION
+            && let Ok(PublicKey::RSA(rsa)) = key.parsed()
+        {
+            return Self::Rsa(rsa.key_size());
         }
         if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
             let curve = key

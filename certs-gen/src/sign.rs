@@ -26,7 +26,7 @@ pub use profile::Profile;
 use crate::authority::EndEntitySpec;
 use crate::credential::chain_pem;
 use crate::fleet::Fleet;
-use crate::private_file::WriteError;
+use crate::private_file::{WriteError, without_temporary_name};
 use request::Request;
 
 /// Larger requests are refused unread: a request with the largest RSA key and many names has a few kilobytes.
@@ -118,7 +118,8 @@ fn read_request(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn write_beside_and_rename(path: &Path, contents: &[u8], force: bool) -> Result<(), Error> {
-    let failed = |source| {
+    let failed = |error: io::Error| {
+        let source = without_temporary_name(&error);
         Error::Write(WriteError {
             path: path.to_owned(),
             source,

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::layout::Layout;
-use crate::private_file::explain;
+use crate::private_file::{explain, without_temporary_name};
 
 /// Why the folder cannot be put in its place.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,10 @@ impl Staging {
             .prefix(&format!(".{}.partial-", name.to_string_lossy()))
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&parent)
-            .map_err(|source| StagingError::Parent { parent, source })?;
+            .map_err(|error| StagingError::Parent {
+                parent,
+                source: without_temporary_name(&error),
+            })?;
         Ok(Self {
             folder,
             target,

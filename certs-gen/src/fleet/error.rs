@@ -1,5 +1,7 @@
 //! Why a fleet could not be made.
 
+use std::path::Path;
+
 use crate::IssueError;
 use crate::private_file::WriteError;
 use crate::staging::StagingError;
@@ -9,7 +11,7 @@ use crate::staging::StagingError;
 #[non_exhaustive]
 pub enum Error {
     /// A flag's value cannot be used.
-    #[error("{flag} {value:?} cannot be used: {remedy}")]
+    #[error("{flag} {value} cannot be used: {remedy}")]
     Usage {
         /// The flag.
         flag: &'static str,
@@ -45,6 +47,19 @@ impl Error {
             flag,
             value: value.to_string(),
             remedy: remedy.into(),
+        }
+    }
+
+    /// The error with paths below `temporary` told as if they were below `out`, which is the name that the user knows.
+    pub(super) fn told_as_in(self, temporary: &Path, out: &Path) -> Self {
+        match self {
+            Self::Write(WriteError { path, source }) => {
+                let path = path
+                    .strip_prefix(temporary)
+                    .map_or(path.clone(), |rest| out.join(rest));
+                Self::Write(WriteError { path, source })
+            }
+            other => other,
         }
     }
 

@@ -134,7 +134,8 @@ fn purposes(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
     ];
     let named = known
         .into_iter()
-        .filter_map(|(set, name)| set.then(|| name.to_owned()));
+        .filter(|(set, _)| *set)
+        .map(|(_, name)| name.to_owned());
     named
         .chain(usage.other.iter().map(|oid| oid.to_id_string()))
         .collect()

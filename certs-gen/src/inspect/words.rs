@@ -163,6 +163,7 @@ impl Text {
         if let Some(BasicConstraintsItem { ca, path_length }) = item.basic_constraints {
             let text = match (ca, path_length) {
                 (false, _) => "not a CA".to_owned(),
+                (true, Some(0)) => "a CA, no intermediates below it".to_owned(),
                 (true, None) => "a CA, any number of intermediates below it".to_owned(),
                 (true, Some(length)) => format!("a CA, at most {length} intermediates below it"),
             };

@@ -1,0 +1,15 @@
+//! The command line: what each command takes, calls and says.
+//!
+//! Rules about fleets, requests and files are the library's; here are only flags, words and exit codes.
+
+mod arguments;
+mod commands;
+mod documents;
+mod exit;
+mod interrupt;
+mod progress_bar;
+
+pub(crate) use arguments::{Arguments, Command};
+pub(crate) use commands::{fleet, inspect, sign};
+pub(crate) use documents::{completions, man};
+pub(crate) use exit::exit;

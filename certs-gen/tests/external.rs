@@ -1,0 +1,401 @@
+//! What other programs make of our files: openssl's verifier in its strictest mode, its requests, curl over mutual TLS.
+//!
+//! Needs `openssl` (1.1.1 or later) and `curl` in the path; run with
+//! `cargo test -p certs-gen --features external-tests --test external`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should panic"
+)]
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use certs_gen::fleet::{self, FleetSpec, Silent};
+use certs_gen::key::KeyKind;
+use certs_gen::layout::Layout;
+use certs_gen::sign::{Error, Profile, Refusal, SignSpec, sign};
+
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+fn openssl(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, "openssl", arguments);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {arguments:?}: {said}");
+    said
+}
+
+fn generate(folder: &Path, change: impl Fn(&mut FleetSpec)) -> Layout {
+    let mut spec = FleetSpec::new(folder.join("pki"), 2);
+    change(&mut spec);
+    fleet::generate(&spec, &Silent).unwrap();
+    Layout::new(spec.out)
+}
+
+/// `openssl verify`, strict, for one purpose. The file's own certificates after the first are the untrusted ones.
+fn assert_verifies(layout: &Layout, file: &Path, purpose: &str) {
+    let (anchor, file) = (layout.trust_anchor(), file.to_str().unwrap());
+    let anchor = anchor.to_str().unwrap();
+    let verify = [
+        "verify",
+        "-x509_strict",
+        "-check_ss_sig",
+        "-purpose",
+        purpose,
+    ];
+    let arguments = [&verify[..], &["-CAfile", anchor, "-untrusted", file, file]].concat();
+    assert!(openssl(layout.root(), &arguments).contains(": OK"));
+}
+
+fn assert_fleet_verifies(layout: &Layout) {
+    assert_verifies(layout, &layout.device_path(0), "sslclient");
+    assert_verifies(layout, &layout.device_path(1), "sslclient");
+    assert_verifies(layout, &layout.server(), "sslserver");
+    let anchor = layout.trust_anchor();
+    openssl(
+        layout.root(),
+        &[
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            anchor.to_str().unwrap(),
+            anchor.to_str().unwrap(),
+        ],
+    );
+}
+
+#[test]
+fn openssl_verifies_every_kind_of_key() {
+    for kind in KeyKind::ALL {
+        let around = tempfile::tempdir().unwrap();
+        let layout = generate(around.path(), |spec| {
+            (spec.key, spec.ca_key, spec.server_key) = (kind, kind, kind);
+        });
+        assert_fleet_verifies(&layout);
+        for key in [
+            layout.device_path(1),
+            layout.server_key(),
+            layout.trust_anchor_key(),
+        ] {
+            openssl(
+                layout.root(),
+                &["pkey", "-noout", "-check", "-in", key.to_str().unwrap()],
+            );
+        }
+    }
+}
+
+#[test]
+fn openssl_verifies_every_depth_and_seeded_keys() {
+    for depth in 0..=3 {
+        for seed in [None, Some(7)] {
+            for key in [KeyKind::P256, KeyKind::P384, KeyKind::Ed25519] {
+                let around = tempfile::tempdir().unwrap();
+                let layout = generate(around.path(), |spec| {
+                    (spec.depth, spec.seed, spec.key) = (depth, seed, key);
+                    spec.intermediates = 2;
+                });
+                assert_fleet_verifies(&layout);
+            }
+        }
+    }
+}
+
+#[test]
+fn openssl_verifies_mixed_keys_long_validity_and_spiffe() {
+    let around = tempfile::tempdir().unwrap();
+    let layout = generate(around.path(), |spec| {
+        (spec.key, spec.ca_key, spec.server_key) =
+            (KeyKind::Ed25519, KeyKind::P384, KeyKind::Rsa2048);
+        spec.validity = fleet::LONGEST_VALIDITY;
+        spec.spiffe_domain = Some("plant-7.example".to_owned());
+        spec.server_names = vec!["*.plant-7.example".to_owned(), "192.0.2.1".to_owned()];
+    });
+    assert_fleet_verifies(&layout);
+    let anchor = layout.trust_anchor();
+    let server = layout.server();
+    let (anchor, server) = (anchor.to_str().unwrap(), server.to_str().unwrap());
+    let name = ["-verify_hostname", "gateway.plant-7.example"];
+    let files = ["-CAfile", anchor, "-untrusted", server, server];
+    openssl(layout.root(), &[&["verify"], &name[..], &files].concat());
+    openssl(
+        layout.root(),
+        &[&["verify", "-verify_ip", "192.0.2.1"], &files[..]].concat(),
+    );
+}
+
+#[test]
+fn a_device_does_not_pass_for_a_server() {
+    let around = tempfile::tempdir().unwrap();
+    let layout = generate(around.path(), |_| {});
+    let anchor = layout.trust_anchor();
+    let device = layout.device_path(0);
+    let (anchor, device) = (anchor.to_str().unwrap(), device.to_str().unwrap());
+    let arguments = [
+        "verify",
+        "-purpose",
+        "sslserver",
+        "-CAfile",
+        anchor,
+        "-untrusted",
+        device,
+        device,
+    ];
+    assert!(!run(around.path(), "openssl", &arguments).status.success());
+}
+
+fn request(folder: &Path, key: &[&str], more: &[&str]) {
+    let new = [
+        "req", "-new", "-nodes", "-keyout", "new.key", "-out", "new.csr",
+    ];
+    openssl(folder, &[&new[..], key, more].concat());
+}
+
+fn sign_spec(layout: &Layout, folder: &Path, profile: Profile) -> SignSpec {
+    SignSpec {
+        ca: layout.root().to_owned(),
+        csr: folder.join("new.csr"),
+        out: folder.join("new.pem"),
+        profile,
+        force: true,
+    }
+}
+
+const KEYS: [&[&str]; 6] = [
+    &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    // A digest that is not the curve's own.
+    &[
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-sha384",
+    ],
+    &["-newkey", "ed25519"],
+    &["-newkey", "rsa:2048"],
+    &["-newkey", "rsa:3072", "-sha512"],
+];
+
+#[test]
+fn requests_made_by_openssl_are_signed_and_verify() {
+    for depth in [0, 1, 2] {
+        let around = tempfile::tempdir().unwrap();
+        let folder = around.path();
+        let layout = generate(folder, |spec| spec.depth = depth);
+        for key in KEYS {
+            request(
+                folder,
+                key,
+                &[
+                    "-subj",
+                    "/O=Pumps/CN=pump-7",
+                    "-addext",
+                    "subjectAltName=DNS:pump-7.example",
+                ],
+            );
+            let signed = sign(&sign_spec(&layout, folder, Profile::Device)).unwrap();
+            assert_eq!(
+                (signed.name.as_str(), signed.chain.len()),
+                ("pump-7", depth + 1)
+            );
+            assert_verifies(&layout, &folder.join("new.pem"), "sslclient");
+            let text = openssl(
+                folder,
+                &[
+                    "x509",
+                    "-in",
+                    "new.pem",
+                    "-noout",
+                    "-subject",
+                    "-ext",
+                    "subjectAltName",
+                ],
+            );
+            assert!(
+                text.contains("CN = pump-7") && !text.contains("Pumps"),
+                "{text}"
+            );
+            assert!(
+                text.contains("URI:urn:device:pump-7") && text.contains("DNS:pump-7.example"),
+                "{text}"
+            );
+            // The certificate is for the key of the request.
+            let certified = openssl(folder, &["x509", "-in", "new.pem", "-noout", "-pubkey"]);
+            assert_eq!(
+                certified,
+                openssl(folder, &["pkey", "-in", "new.key", "-pubout"])
+            );
+        }
+        request(
+            folder,
+            KEYS[0],
+            &["-subj", "/CN=gateway.example", "-outform", "DER"],
+        );
+        sign(&sign_spec(&layout, folder, Profile::Server)).unwrap();
+        assert_verifies(&layout, &folder.join("new.pem"), "sslserver");
+    }
+}
+
+#[test]
+fn requests_made_by_openssl_that_are_refused() {
+    let around = tempfile::tempdir().unwrap();
+    let folder = around.path();
+    let layout = generate(folder, |_| {});
+    let refused = |key: &[&str], more: &[&str]| {
+        request(folder, key, more);
+        match sign(&sign_spec(&layout, folder, Profile::Device)) {
+            Err(Error::Refused { refusal, .. }) => refusal,
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    let pump = ["-subj", "/CN=pump-7"];
+    let with = |extension: &'static str| [&pump[..], &["-addext", extension]].concat();
+    let p256 = KEYS[0];
+    assert_eq!(refused(p256, &["-subj", "/O=Pumps"]), Refusal::NoDeviceId);
+    assert!(matches!(
+        refused(p256, &["-subj", "/CN=a b"]),
+        Refusal::DeviceId(_)
+    ));
+    assert!(matches!(
+        refused(p256, &with("basicConstraints=critical,CA:TRUE")),
+        Refusal::Authority(_)
+    ));
+    assert!(matches!(
+        refused(p256, &with("keyUsage=keyCertSign")),
+        Refusal::Authority(_)
+    ));
+    assert!(matches!(
+        refused(p256, &with("extendedKeyUsage=serverAuth")),
+        Refusal::Purpose(_)
+    ));
+    assert!(matches!(
+        refused(p256, &with("subjectAltName=DNS:*.example")),
+        Refusal::Name(_)
+    ));
+    assert!(matches!(
+        refused(p256, &with("subjectAltName=URI:urn:device:pump-8")),
+        Refusal::ForeignUri(..)
+    ));
+    assert!(matches!(
+        refused(&["-newkey", "rsa:1024"], &pump),
+        Refusal::Key(_)
+    ));
+    let p521 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"];
+    assert!(matches!(refused(&p521, &pump), Refusal::Key(_)));
+    let sha1 = [&["-newkey", "rsa:2048", "-sha1"][..], &pump].concat();
+    assert_eq!(refused(&sha1, &[]), Refusal::SignatureAlgorithm);
+    assert!(!folder.join("new.pem").exists());
+}
+
+/// `openssl s_server`, which insists on a client certificate; ended when dropped.
+struct Server(Child);
+
+impl Server {
+    fn start(layout: &Layout, port: u16) -> Self {
+        let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+        let child = Command::new("openssl")
+            .args([
+                "s_server",
+                "-accept",
+                &port.to_string(),
+                "-www",
+                "-quiet",
+                "-Verify",
+                "1",
+            ])
+            .args([
+                "-verify_return_error",
+                "-CAfile",
+                &path(layout.trust_anchor()),
+            ])
+            .args([
+                "-cert",
+                &path(layout.server()),
+                "-cert_chain",
+                &path(layout.server()),
+            ])
+            .args(["-key", &path(layout.server_key())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self(child);
+        let patience = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() && Instant::now() < patience
+        {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn curl_takes_a_device_file_as_it_is() {
+    for kind in [
+        KeyKind::P256,
+        KeyKind::P384,
+        KeyKind::Ed25519,
+        KeyKind::Rsa2048,
+    ] {
+        let around = tempfile::tempdir().unwrap();
+        let layout = generate(around.path(), |spec| {
+            (spec.key, spec.ca_key, spec.server_key) = (kind, kind, kind);
+        });
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let _server = Server::start(&layout, free);
+        let (anchor, device) = (layout.trust_anchor(), layout.device_path(1));
+        let url = format!("https://localhost:{free}/");
+        let curl = [
+            "-sS",
+            "--max-time",
+            "20",
+            "--noproxy",
+            "*",
+            "--cacert",
+            anchor.to_str().unwrap(),
+        ];
+        let with = run(
+            around.path(),
+            "curl",
+            &[&curl[..], &["--cert", device.to_str().unwrap(), &url]].concat(),
+        );
+        assert!(
+            with.status.success(),
+            "{kind}: {}",
+            String::from_utf8_lossy(&with.stderr)
+        );
+        assert!(
+            String::from_utf8_lossy(&with.stdout).contains("device-000001"),
+            "{kind}"
+        );
+        let without = run(around.path(), "curl", &[&curl[..], &[&url]].concat());
+        assert!(
+            !without.status.success(),
+            "{kind}: served without a certificate"
+        );
+    }
+}
