@@ -35,7 +35,7 @@ pub fn generate(spec: &FleetSpec, progress: &dyn Progress) -> Result<Manifest, E
     spec.check()?;
     // Before the work, so that an unusable folder is told at once and not after a minute of RSA keys.
     let staging = Staging::begin(&spec.out, spec.force)?;
-    let mint = Mint::new(spec)?;
+    let mint = Mint::unless_cancelled(spec, progress)?;
     let manifest = mint.manifest();
     write_fleet(&mint, &manifest, spec, staging.path(), progress)
         .map_err(|error| error.told_as_in(staging.path(), &spec.out))?;

@@ -176,6 +176,43 @@ mod tests {
     }
 
     #[test]
+    fn a_revocation_list() {
+        let now = OffsetDateTime::now_utc();
+        let revoked = rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from(0x2a_u64),
+            revocation_time: now,
+            reason_code: Some(rcgen::RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: now - Duration::DAY,
+            next_update: now + Duration::days(7) + Duration::HOUR,
+            crl_number: rcgen::SerialNumber::from(3_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let mut params = rcgen::CertificateParams::default();
+        params.key_usages = vec![rcgen::KeyUsagePurpose::CrlSign];
+        let issuer = rcgen::Issuer::new(params, rcgen::KeyPair::generate().unwrap());
+        let list = list.signed_by(&issuer).unwrap();
+        let words = look(list.der()).words();
+        for expected in [
+            "certificate revocation list",
+            "number               3",
+            "2a on ",
+            "expires in 7 days",
+        ] {
+            assert!(
+                words.contains(expected),
+                "{expected:?} is missing in\n{words}"
+            );
+        }
+        let json = serde_json::to_value(look(list.pem().unwrap())).unwrap();
+        assert_eq!(json["items"][0]["revoked"][0]["serial"], "2a");
+    }
+
+    #[test]
     fn no_secret_is_shown() {
         let credential = issued(|_| {});
         let inspection = look(credential.pem());

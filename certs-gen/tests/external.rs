@@ -15,9 +15,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use certs_gen::fleet::{self, FleetSpec, Silent};
+use certs_gen::inspect::inspect;
 use certs_gen::key::KeyKind;
 use certs_gen::layout::Layout;
 use certs_gen::sign::{Error, Profile, Refusal, SignSpec, sign};
+use time::OffsetDateTime;
 
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
     Command::new(program)
@@ -297,6 +299,55 @@ fn requests_made_by_openssl_that_are_refused() {
     let sha1 = [&["-newkey", "rsa:2048", "-sha1"][..], &pump].concat();
     assert_eq!(refused(&sha1, &[]), Refusal::SignatureAlgorithm);
     assert!(!folder.join("new.pem").exists());
+}
+
+#[test]
+fn files_made_by_openssl_are_described() {
+    let around = tempfile::tempdir().unwrap();
+    let folder = around.path();
+    let described = |arguments: &[&str]| {
+        let (command, rest) = arguments.split_first().unwrap();
+        openssl(folder, &[&[*command, "-out", "file"], rest].concat());
+        let bytes = std::fs::read(folder.join("file")).unwrap();
+        inspect(&bytes, OffsetDateTime::now_utc()).unwrap().words()
+    };
+    let sec1 = described(&["ecparam", "-genkey", "-name", "prime256v1"]);
+    assert!(
+        sec1.contains("EC PARAMETERS") && sec1.contains("ECDSA P-256"),
+        "{sec1}"
+    );
+    assert!(described(&["genrsa", "-traditional", "2048"]).contains("RSA 2048 bits"));
+    let locked = ["-aes256", "-passout", "pass:secret", "2048"];
+    assert!(described(&[&["genrsa"], &locked[..]].concat()).contains("encrypted private key"));
+    assert!(
+        described(&[&["genrsa", "-traditional"], &locked[..]].concat())
+            .contains("encrypted private key")
+    );
+    let self_signed = [
+        "req",
+        "-x509",
+        "-nodes",
+        "-keyout",
+        "key",
+        "-subj",
+        "/O=Pumps/CN=a",
+        "-days",
+        "2",
+    ];
+    let words = described(&[&self_signed[..], KEYS[0]].concat());
+    assert!(
+        words.contains("O=Pumps, CN=a (itself)") && words.contains("expires in 1 day"),
+        "{words}"
+    );
+    // Version 1, as a certificate made without an extension file is.
+    openssl(
+        folder,
+        &[
+            "req", "-new", "-key", "key", "-subj", "/CN=old", "-out", "old.csr",
+        ],
+    );
+    let words = described(&["x509", "-req", "-in", "old.csr", "-signkey", "key"]);
+    assert!(words.contains("1 (without extensions)"), "{words}");
 }
 
 /// `openssl s_server`, which insists on a client certificate; ended when dropped.

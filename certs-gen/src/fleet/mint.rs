@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::{Duration as Span, OffsetDateTime};
 
-use super::{Error, FleetSpec};
+use super::{Error, FleetSpec, Progress, Silent};
 use crate::IssueError;
 use crate::authority::{Authority, AuthoritySpec, EndEntitySpec, SubjectAltName};
 use crate::credential::Credential;
@@ -37,6 +37,14 @@ impl Mint {
     /// # Errors
     /// [`Error`] if the specification cannot be met or a certificate not be made.
     pub fn new(spec: &FleetSpec) -> Result<Self, Error> {
+        Self::unless_cancelled(spec, &Silent)
+    }
+
+    /// The same, given up when `progress` says so: a hundred RSA intermediates take minutes.
+    pub(super) fn unless_cancelled(
+        spec: &FleetSpec,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
         spec.check()?;
         let now = OffsetDateTime::now_utc();
         let created = now.replace_nanosecond(0).unwrap_or(now);
@@ -44,7 +52,10 @@ impl Mint {
         // Two fleets' authorities must not share names: chains are built by name.
         let tag = entropy.tag()?;
         let not_after = created + AUTHORITY_VALIDITY.max(spec.validity);
-        let describe = |common_name: String, place: Place, below: usize| -> Result<_, IssueError> {
+        let describe = |common_name: String, place: Place, below: usize| -> Result<_, Error> {
+            if progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
             let authority = AuthoritySpec {
                 common_name,
                 key: spec.ca_key,
@@ -86,9 +97,9 @@ impl Mint {
                 let place = Place::new("intermediate", number);
                 let (intermediate, key) =
                     describe(format!("Fleet {tag} intermediate {number:02}"), place, 0)?;
-                above.intermediate_with_key(&intermediate, key)
+                Ok(above.intermediate_with_key(&intermediate, key)?)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Error>>()?;
 
         let server_names = spec.parsed_server_names()?;
         Ok(Self {

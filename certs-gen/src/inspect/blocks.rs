@@ -1,5 +1,6 @@
 //! From bytes to items: PEM blocks by their label, DER by trial.
 
+use pem::Pem;
 use time::OffsetDateTime;
 use x509_parser::prelude::FromDer;
 
@@ -52,8 +53,8 @@ pub(super) fn items(bytes: &[u8], now: OffsetDateTime) -> Result<Vec<Item>, Insp
             blocks.len()
         )));
     }
-    let item = |(position, block): (usize, &pem::Pem)| {
-        from_labelled(block.tag(), block.contents(), now).ok_or_else(|| InspectError::Block {
+    let item = |(position, block): (usize, &Pem)| {
+        from_block(block, now).ok_or_else(|| InspectError::Block {
             number: position + 1,
             label: block.tag().to_owned(),
         })
@@ -61,15 +62,22 @@ pub(super) fn items(bytes: &[u8], now: OffsetDateTime) -> Result<Vec<Item>, Insp
     blocks.iter().enumerate().map(item).collect()
 }
 
-fn from_labelled(label: &str, der: &[u8], now: OffsetDateTime) -> Option<Item> {
-    match label {
+fn from_block(block: &Pem, now: OffsetDateTime) -> Option<Item> {
+    let der = block.contents();
+    // The old way of encrypting (RFC 1421), which openssl's -traditional still writes.
+    let is_encrypted = block
+        .headers()
+        .get("Proc-Type")
+        .is_some_and(|value| value.contains("ENCRYPTED"));
+    match block.tag() {
         "CERTIFICATE" | "X509 CERTIFICATE" => certificate(der, now),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => request(der),
         "X509 CRL" => revocation_list(der, now),
-        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => private_key(der),
         "ENCRYPTED PRIVATE KEY" => Some(Item::EncryptedPrivateKey),
+        "EC PRIVATE KEY" | "RSA PRIVATE KEY" if is_encrypted => Some(Item::EncryptedPrivateKey),
+        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => private_key(der),
         "PUBLIC KEY" => public_key(der),
-        _ => Some(Item::Other {
+        label => Some(Item::Other {
             label: label.to_owned(),
         }),
     }
