@@ -1,0 +1,125 @@
+//! Which connection may start its handshake, when, and which is turned away.
+//!
+//! Two bounds. Handshakes in progress are bounded generously, because a slot held while a distant device thinks costs
+//! memory only. Public-key work is bounded strictly: one turn at a time in each worker, with a look at the sockets between
+//! turns ([`turns`]), so that established connections never wait for more than a turn or so. The order in which turns are
+//! given is the pure [`queue`]. It does not know what a turn computes.
+
+pub mod queue;
+pub mod turns;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::listener::Accepted;
+
+/// Bounds of one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Handshakes that may be in progress at once.
+    pub max_handshakes: usize,
+    /// Connections that may be open at once.
+    pub max_connections: usize,
+}
+
+/// Why a connection is turned away before its handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shed {
+    /// [`Settings::max_connections`] are open.
+    Connections,
+    /// [`Settings::max_handshakes`] are in progress.
+    Handshakes,
+}
+
+impl Shed {
+    /// Every reason, for the metric that counts them.
+    pub const ALL: [Self; 2] = [Self::Connections, Self::Handshakes];
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "too_many_connections",
+            Self::Handshakes => "too_many_handshakes",
+        }
+    }
+}
+
+/// The bounds of one worker, and how much of them is used.
+#[derive(Debug)]
+pub struct Admission {
+    settings: Settings,
+    connections: Rc<Cell<usize>>,
+    handshakes: Rc<Cell<usize>>,
+}
+
+/// Counts as one until it is dropped.
+#[derive(Debug)]
+pub struct Slot(Rc<Cell<usize>>);
+
+impl Slot {
+    fn take(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// A connection that may do its handshake.
+#[derive(Debug)]
+pub struct Admitted {
+    accepted: Accepted,
+    handshake: Slot,
+    connection: Slot,
+}
+
+impl Admitted {
+    /// What was accepted; the slot of the handshake, to be dropped with it; the slot of the connection.
+    pub(crate) fn into_parts(self) -> (Accepted, Slot, Slot) {
+        (self.accepted, self.handshake, self.connection)
+    }
+}
+
+impl Admission {
+    /// Bounds with nothing used.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            connections: Rc::default(),
+            handshakes: Rc::default(),
+        }
+    }
+
+    /// Number of connections open.
+    pub fn open_connections(&self) -> usize {
+        self.connections.get()
+    }
+
+    /// Admits `accepted` to its handshake.
+    ///
+    /// # Errors
+    /// The connection is shed: it was reset before any cryptography, so the device learns at once.
+    pub fn admit(&self, accepted: Accepted) -> Result<Admitted, Shed> {
+        let shed = if self.connections.get() >= self.settings.max_connections {
+            Some(Shed::Connections)
+        } else if self.handshakes.get() >= self.settings.max_handshakes {
+            Some(Shed::Handshakes)
+        } else {
+            None
+        };
+        if let Some(shed) = shed {
+            let _ = socket2::SockRef::from(&accepted.into_tcp())
+                .set_linger(Some(std::time::Duration::ZERO));
+            return Err(shed);
+        }
+        Ok(Admitted {
+            accepted,
+            handshake: Slot::take(&self.handshakes),
+            connection: Slot::take(&self.connections),
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! The command line: arguments, logs, signals, exit codes.
+
+use std::cell::RefCell;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::server::{Server, ServerError, check, load_config};
+use crate::{admin, tls};
+
+/// Version, commit and TLS stack.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("FLEETGATE_COMMIT"),
+    "), rustls 0.23 with aws-lc-rs"
+);
+
+/// A mutual-TLS gateway for fleets of certificate-bearing devices.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gateway",
+    version = VERSION,
+    about = "Fleetgate's gateway: terminates mutual TLS for a fleet of devices and forwards their requests",
+    after_help = "Exit codes: 0 clean, 1 runtime failure, 2 bad configuration or usage.\n\
+        Signals: SIGHUP reloads the configuration, SIGTERM or SIGINT drains and exits, a second one exits at once.\n\n\
+        Examples:\n  gateway check --config gateway.toml\n  gateway run --config gateway.toml"
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop
+    Run {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// How logs are written to standard error; text on a terminal and JSON elsewhere, unless said
+        #[arg(long, value_enum)]
+        log_format: Option<LogFormat>,
+        /// Which logs are written: error, warn, info, debug or trace, or a filter such as "info,gateway=debug"
+        #[arg(long, value_name = "FILTER", default_value = "info")]
+        log_level: String,
+        /// Drain and exit when standard input is closed, so that the gateway does not outlive a supervisor that was killed
+        #[arg(long)]
+        exit_with_stdin: bool,
+    },
+    /// Read the configuration and everything it names, report all errors at once, and serve nothing
+    Check {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+const RUNTIME_FAILURE: u8 = 1;
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Does what `arguments` say, and says how it went.
+pub fn execute(arguments: Arguments) -> ExitCode {
+    match arguments.command {
+        Command::Run {
+            config,
+            log_format,
+            log_level,
+            exit_with_stdin,
+        } => {
+            if let Err(problem) = start_logs(log_format, &log_level) {
+                return fail(&format!("--log-level: {problem}"), BAD_CONFIGURATION);
+            }
+            finish(run(config, exit_with_stdin))
+        }
+        Command::Check { config } => finish(
+            load_config(&config)
+                .and_then(|config| check(&config))
+                .map(|()| {
+                    let _ = writeln!(io::stdout(), "the configuration is good");
+                }),
+        ),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "gateway",
+                &mut io::stdout(),
+            );
+            ExitCode::SUCCESS
+        }
+        Command::Man => match clap_mangen::Man::new(Arguments::command()).render(&mut io::stdout())
+        {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("cannot write: {error}"), RUNTIME_FAILURE),
+        },
+    }
+}
+
+fn finish(result: Result<(), ServerError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(
+            &error.to_string(),
+            if error.is_configuration() {
+                BAD_CONFIGURATION
+            } else {
+                RUNTIME_FAILURE
+            },
+        ),
+    }
+}
+
+fn fail(problem: &str, code: u8) -> ExitCode {
+    let mut stderr = io::stderr().lock();
+    for line in problem.lines() {
+        let _ = writeln!(stderr, "gateway: {line}");
+    }
+    ExitCode::from(code)
+}
+
+fn start_logs(format: Option<LogFormat>, level: &str) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .parse(level)
+        .map_err(|error| error.to_string())?;
+    let on_terminal = io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    let json = match format {
+        Some(LogFormat::Json) => true,
+        Some(LogFormat::Text) => false,
+        None => !on_terminal,
+    };
+    if json {
+        logs.json().flatten_event(true).init();
+    } else {
+        logs.with_ansi(on_terminal && std::env::var_os("NO_COLOR").is_none())
+            .init();
+    }
+    Ok(())
+}
+
+fn run(path: PathBuf, exit_with_stdin: bool) -> Result<(), ServerError> {
+    let server = Server::start(load_config(&path)?)?;
+    say_what_is_bound(&server);
+    let system = |error: io::Error| ServerError::System(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .map_err(system)?;
+    let server = Rc::new(RefCell::new(server));
+    let result = runtime.block_on(supervise(&server, path, exit_with_stdin));
+    drop(runtime);
+    result.map_err(system)?;
+    match Rc::try_unwrap(server) {
+        Ok(server) => server.into_inner().join().map_err(system),
+        Err(_) => Err(ServerError::System("the admin listener did not end".into())),
+    }
+}
+
+fn say_what_is_bound(server: &Server) {
+    for (name, address) in server.listeners() {
+        tracing::info!(listener = name, %address, workers = server.workers(), "Fleetgate listens for devices");
+    }
+    if let Some(address) = server.admin_address() {
+        tracing::info!(%address, "Fleetgate's admin listener is up");
+    }
+    tracing::info!(version = VERSION, tls = tls::STACK, "Fleetgate is ready");
+}
+
+/// Handles signals until the gateway is drained.
+async fn supervise(
+    server: &Rc<RefCell<Server>>,
+    path: PathBuf,
+    exit_with_stdin: bool,
+) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stdin_closed = stdin_closed(exit_with_stdin);
+    tokio::pin!(stdin_closed);
+    if let Some(socket) = server.borrow().admin_socket() {
+        tokio::task::spawn_local(admin::serve(socket?, Rc::clone(server)));
+    }
+    let mut upkeep = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(server, &path),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = &mut stdin_closed => break,
+            _ = upkeep.tick() => {
+                server.borrow().upkeep();
+                if server.borrow().has_failed() {
+                    return Err(io::Error::other("a worker ended"));
+                }
+            }
+        }
+    }
+    tracing::info!("Fleetgate is draining");
+    server.borrow().drain();
+    let mut poll = tokio::time::interval(Duration::from_millis(10));
+    while !server.borrow().is_drained() {
+        tokio::select! {
+            _ = poll.tick() => {}
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    if !server.borrow().is_drained() {
+        tracing::warn!("told twice: Fleetgate exits at once");
+        std::process::exit(0);
+    }
+    tracing::info!("Fleetgate is drained");
+    Ok(())
+}
+
+fn reload(server: &Rc<RefCell<Server>>, path: &std::path::Path) {
+    let result = load_config(path).and_then(|config| server.borrow_mut().reload(config));
+    match result {
+        Ok(()) => tracing::info!("reloaded the configuration"),
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not reloaded; the last good one stays")
+        }
+    }
+}
+
+/// Ready when standard input is closed; never, unless that was asked for.
+async fn stdin_closed(asked_for: bool) {
+    if !asked_for {
+        return std::future::pending().await;
+    }
+    let (closed, wait) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
+        drop(closed);
+    });
+    let _ = wait.await;
+}

@@ -1,0 +1,27 @@
+//! The only place that reads a clock.
+//!
+//! Everything that decides by time takes the time as an argument, so that it can be tested without waiting. This
+//! module does not sleep and holds no deadline.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Monotonic time, for durations and deadlines.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one reader of the monotonic clock"
+)]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Seconds since the Unix epoch, for validity windows and ticket ages. A clock before 1970 reads as 0.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one reader of the wall clock"
+)]
+pub fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
+}

@@ -1,0 +1,342 @@
+//! The configuration, parsed and final: one field for each stage, of the type that the stage defines.
+//!
+//! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
+//! at once, each with the key to change.
+
+mod section;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::route;
+use crate::tls;
+use crate::tls::resumption;
+use crate::{forward, handshake, headers, listener, serve, upstream, verify};
+use section::{Errors, Section};
+
+/// A configuration that parsed.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the gateway speaks.
+    pub tls: tls::Settings,
+    /// The certificate chain file, end entity first.
+    pub certificate: PathBuf,
+    /// The private key file.
+    pub private_key: PathBuf,
+    /// Files and folders with trust anchors.
+    pub anchors: Vec<PathBuf>,
+    /// How sessions are resumed.
+    pub resumption: resumption::Settings,
+    /// The most chains in the verified-chain cache; 0 switches it off.
+    pub chain_cache_entries: usize,
+    /// Where devices connect.
+    pub listeners: Vec<listener::Settings>,
+    /// Where requests go.
+    pub upstreams: Vec<upstream::Settings>,
+    /// Which requests go where.
+    pub routes: Vec<route::Settings>,
+    /// Plain settings of the stages.
+    pub settings: Settings,
+    /// The most connections open at once; `None` is what the descriptor limit allows.
+    pub max_connections: Option<usize>,
+    /// The most handshakes in progress at once.
+    pub max_handshakes: usize,
+    /// Where operators look.
+    pub admin: Option<SocketAddr>,
+    /// Worker threads; `None` is one for each core this process may use.
+    pub workers: Option<usize>,
+    /// How long connections may take to end after SIGTERM.
+    pub grace_period: Duration,
+}
+
+/// Settings without files or sockets behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Bounds on what a device may present.
+    pub verify: verify::Settings,
+    /// Which identity headers are sent.
+    pub headers: headers::Settings,
+    /// Bounds on handshakes.
+    pub handshake: handshake::Settings,
+    /// Bounds on a device's side of a connection.
+    pub serve: serve::Settings,
+    /// Bounds on a request.
+    pub forward: forward::Settings,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// The key, as `listeners[0].address`; empty for the file as a whole.
+    pub key: String,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+impl Config {
+    /// Parses `text`. Relative paths are taken from `base`, the folder of the configuration file.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<ConfigError>> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            vec![ConfigError {
+                key: "syntax".into(),
+                problem: error.to_string().trim_end().to_owned(),
+            }]
+        })?;
+        let errors = Errors::default();
+        let mut file = Section::new(table, String::new(), &errors);
+        let config = read(&mut file, base);
+        file.finish();
+        let problems = errors.into_inner();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// Reads everything; where something is wrong an error is noted and a placeholder goes on.
+fn read(file: &mut Section<'_>, base: &Path) -> Config {
+    let mut tls = file.table("tls", true);
+    let certificate = base.join(tls.required("certificate").unwrap_or_default());
+    let private_key = base.join(tls.required("private_key").unwrap_or_default());
+    let tls_settings = tls_settings(&mut tls);
+    tls.finish();
+
+    let mut trust = file.table("trust", true);
+    let anchors = trust.strings("anchors").unwrap_or_default();
+    if anchors.is_empty() {
+        trust.error(
+            "anchors",
+            "name at least one file or folder with trust anchors",
+        );
+    }
+    trust.finish();
+
+    let upstreams = upstreams(file);
+    let listeners = listeners(file);
+    let routes = routes(file, &upstreams);
+    let resumption = resumption_settings(file, base);
+
+    let mut cache = file.table("chain_cache", false);
+    let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);
+    cache.finish();
+
+    let (settings, max_connections, max_handshakes) = settings(file);
+
+    let mut admin = file.table("admin", false);
+    let admin_address = admin.address("address");
+    admin.finish();
+
+    let mut server = file.table("server", false);
+    let workers = server.optional_integer("workers", 1, 1024);
+    let grace_period = server.duration("shutdown_grace_period", Duration::from_secs(30));
+    server.finish();
+
+    Config {
+        tls: tls_settings,
+        certificate,
+        private_key,
+        anchors: anchors.iter().map(|path| base.join(path)).collect(),
+        resumption,
+        chain_cache_entries,
+        listeners,
+        upstreams,
+        routes,
+        settings,
+        max_connections,
+        max_handshakes,
+        admin: admin_address,
+        workers,
+        grace_period,
+    }
+}
+
+fn tls_settings(section: &mut Section<'_>) -> tls::Settings {
+    let versions = [("1.2", tls::Version::Tls12), ("1.3", tls::Version::Tls13)];
+    let min_version = section
+        .choice("min_version", &versions)
+        .unwrap_or(tls::Version::Tls12);
+    let names = section.strings("groups");
+    let mut groups = Vec::new();
+    for name in names.iter().flatten() {
+        match tls::Group::NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        {
+            Some((_, group)) => groups.push(*group),
+            None => {
+                let known = tls::Group::NAMES.map(|(known, _)| known).join(", ");
+                section.error("groups", &format!("\"{name}\" is not one of {known}"));
+            }
+        }
+    }
+    if names.is_none() {
+        groups = vec![tls::Group::X25519, tls::Group::P256];
+    } else if groups.is_empty() {
+        section.error("groups", "name at least one group");
+    }
+    tls::Settings {
+        min_version,
+        groups,
+    }
+}
+
+fn resumption_settings(file: &mut Section<'_>, base: &Path) -> resumption::Settings {
+    let mut section = file.table("resumption", false);
+    let enabled = section.boolean("enabled", true);
+    let rotation = section.duration("key_rotation", Duration::from_secs(12 * 60 * 60));
+    let max_lineage_age = section.duration("max_lineage_age", Duration::from_secs(24 * 60 * 60));
+    let secret_file = section.string("secret_file").map(|path| base.join(path));
+    section.finish();
+    resumption::Settings {
+        enabled,
+        rotation: rotation.as_secs().max(1),
+        max_lineage_age: max_lineage_age.as_secs(),
+        secret_file,
+    }
+}
+
+fn listeners(file: &mut Section<'_>) -> Vec<listener::Settings> {
+    let mut listeners: Vec<listener::Settings> = Vec::new();
+    for mut section in file.tables("listeners") {
+        let name = section.required("name");
+        let address = section.address("address");
+        if address.is_none() {
+            section.missing("address");
+        }
+        let _ = section.choice("protocol", &[("http", ())]);
+        if let (Some(name), Some(address)) = (name, address) {
+            if listeners.iter().any(|other| other.name == name) {
+                section.error(
+                    "name",
+                    &format!("another listener is called \"{name}\" too"),
+                );
+            }
+            if address.port() != 0 && listeners.iter().any(|other| other.address == address) {
+                section.error("address", &format!("another listener has {address} too"));
+            }
+            listeners.push(listener::Settings { name, address });
+        }
+        section.finish();
+    }
+    listeners
+}
+
+fn upstreams(file: &mut Section<'_>) -> Vec<upstream::Settings> {
+    let mut upstreams: Vec<upstream::Settings> = Vec::new();
+    for mut section in file.tables("upstreams") {
+        let name = section.required("name").unwrap_or_default();
+        let mut endpoints = Vec::new();
+        for text in section.strings("endpoints").unwrap_or_default() {
+            match units::endpoint(&text) {
+                Ok(endpoint) => endpoints.push(endpoint),
+                Err(problem) => section.error("endpoints", &problem),
+            }
+        }
+        if endpoints.is_empty() {
+            section.error(
+                "endpoints",
+                "name at least one, such as \"http://127.0.0.1:9000\"",
+            );
+        }
+        let limits = upstream::Limits {
+            connect_timeout: section.duration("connect_timeout", Duration::from_secs(3)),
+            response_timeout: section.duration("response_timeout", Duration::from_secs(30)),
+            pool_idle_timeout: section.duration("pool_idle_timeout", Duration::from_secs(55)),
+            pool_max_idle: section.integer("pool_max_idle", 64, 0, 100_000),
+        };
+        if upstreams.iter().any(|other| other.name == name) {
+            section.error(
+                "name",
+                &format!("another upstream is called \"{name}\" too"),
+            );
+        }
+        section.finish();
+        upstreams.push(upstream::Settings {
+            name,
+            endpoints,
+            limits,
+        });
+    }
+    upstreams
+}
+
+fn routes(file: &mut Section<'_>, upstreams: &[upstream::Settings]) -> Vec<route::Settings> {
+    let mut routes: Vec<route::Settings> = Vec::new();
+    for mut section in file.tables("routes") {
+        let path_prefix = section
+            .string("path_prefix")
+            .unwrap_or_else(|| "/".to_owned());
+        if !path_prefix.starts_with('/') {
+            section.error("path_prefix", "a path starts with /");
+        }
+        if routes.iter().any(|other| other.path_prefix == path_prefix) {
+            section.error(
+                "path_prefix",
+                &format!("another route has \"{path_prefix}\" too"),
+            );
+        }
+        let name = section.required("upstream");
+        let upstream = name
+            .as_ref()
+            .and_then(|name| upstreams.iter().position(|upstream| upstream.name == *name));
+        match (name, upstream) {
+            (Some(name), None) => {
+                section.error("upstream", &format!("no upstream is called \"{name}\""))
+            }
+            (_, Some(upstream)) => routes.push(route::Settings {
+                path_prefix,
+                upstream,
+            }),
+            (None, None) => {}
+        }
+        section.finish();
+    }
+    routes
+}
+
+fn settings(file: &mut Section<'_>) -> (Settings, Option<usize>, usize) {
+    let mut limits = file.table("limits", false);
+    let mut timeouts = file.table("timeouts", false);
+    let mut identity = file.table("identity_headers", false);
+    let settings = Settings {
+        verify: verify::Settings {
+            max_certificates: limits.integer("presented_certificates", 10, 1, 100),
+            max_bytes: limits.size("presented_bytes", 32 * 1024),
+        },
+        headers: headers::Settings {
+            client_cert_chain: identity.boolean("client_cert_chain", false),
+            forwarded: identity.boolean("forwarded", false),
+        },
+        handshake: handshake::Settings {
+            timeout: timeouts.duration("handshake", Duration::from_secs(10)),
+        },
+        serve: serve::Settings {
+            request_head_timeout: timeouts.duration("request_head", Duration::from_secs(10)),
+            idle_timeout: timeouts.duration("idle", Duration::from_secs(5 * 60)),
+            max_request_head: limits.size("request_head", 16 * 1024),
+            max_request_headers: limits.integer("request_headers", 100, 1, 10_000),
+            max_concurrent_streams: u32::try_from(limits.integer("streams", 100, 1, 10_000))
+                .unwrap_or(100),
+        },
+        forward: forward::Settings {
+            max_request_body: limits.optional_size("request_body").map(|size| size as u64),
+        },
+    };
+    let max_connections = limits.optional_integer("connections", 1, 10_000_000);
+    let max_handshakes = limits.integer("handshakes", 1000, 1, 10_000_000);
+    limits.finish();
+    timeouts.finish();
+    identity.finish();
+    (settings, max_connections, max_handshakes)
+}
+
+#[cfg(test)]
+mod tests;

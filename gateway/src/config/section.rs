@@ -1,0 +1,305 @@
+//! Reads one table of the file key by key, noting what is wrong instead of stopping, and at the end what was never asked
+//! for: unknown keys.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use crate::config::{ConfigError, units};
+
+/// Everything that is wrong so far.
+#[derive(Debug, Default)]
+pub(super) struct Errors(RefCell<Vec<ConfigError>>);
+
+impl Errors {
+    pub(super) fn into_inner(self) -> Vec<ConfigError> {
+        self.0.into_inner()
+    }
+
+    fn note(&self, key: String, problem: String) {
+        self.0.borrow_mut().push(ConfigError { key, problem });
+    }
+}
+
+/// A table that is being read.
+pub(super) struct Section<'a> {
+    table: Table,
+    path: String,
+    known: Vec<&'static str>,
+    /// `None` in a section that is missing as a whole: what is missing inside it needs no word of its own.
+    errors: Option<&'a Errors>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(table: Table, path: String, errors: &'a Errors) -> Self {
+        Self {
+            table,
+            path,
+            known: Vec::new(),
+            errors: Some(errors),
+        }
+    }
+
+    /// Notes that `key` is wrong.
+    pub(super) fn error(&self, key: &str, problem: &str) {
+        if let Some(errors) = self.errors {
+            errors.note(self.key(key), problem.to_owned());
+        }
+    }
+
+    /// Notes that `key` must be there and is not, unless it is there and something else was wrong with it.
+    pub(super) fn missing(&self, key: &str) {
+        if !self.is_noted(key) {
+            self.error(key, "this key is needed");
+        }
+    }
+
+    fn is_noted(&self, key: &str) -> bool {
+        let full = self.key(key);
+        self.errors
+            .is_some_and(|errors| errors.0.borrow().iter().any(|error| error.key == full))
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        parse: impl FnOnce(&Value) -> Result<Option<T>, String>,
+    ) -> Option<T> {
+        let value = self.take(key)?;
+        match parse(&value) {
+            Ok(Some(parsed)) => Some(parsed),
+            Ok(None) => {
+                self.error(key, &format!("{wanted} is needed, not {value}"));
+                None
+            }
+            Err(problem) => {
+                self.error(key, &problem);
+                None
+            }
+        }
+    }
+
+    pub(super) fn string(&mut self, key: &'static str) -> Option<String> {
+        self.parsed(key, "a text", |value| Ok(value.as_str().map(str::to_owned)))
+    }
+
+    pub(super) fn required(&mut self, key: &'static str) -> Option<String> {
+        let value = self.string(key).filter(|text| !text.is_empty());
+        if value.is_none() {
+            self.missing(key);
+        }
+        value
+    }
+
+    pub(super) fn strings(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.parsed(key, "a list of texts", |value| {
+            let texts = value.as_array().map(|list| {
+                list.iter()
+                    .map(|item| item.as_str().map(str::to_owned))
+                    .collect()
+            });
+            Ok(texts.flatten())
+        })
+    }
+
+    pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
+        self.parsed(key, "true or false", |value| Ok(value.as_bool()))
+            .unwrap_or(default)
+    }
+
+    pub(super) fn optional_integer(
+        &mut self,
+        key: &'static str,
+        least: usize,
+        most: usize,
+    ) -> Option<usize> {
+        self.parsed(key, "a whole number", |value| match value.as_integer() {
+            None => Ok(None),
+            Some(number) => match usize::try_from(number) {
+                Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
+                _ => Err(format!("{number} is not between {least} and {most}")),
+            },
+        })
+    }
+
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        least: usize,
+        most: usize,
+    ) -> usize {
+        self.optional_integer(key, least, most).unwrap_or(default)
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.parsed(
+            key,
+            "a duration such as \"500ms\" or \"30s\"",
+            |value| match value.as_str() {
+                None => Ok(None),
+                Some(text) => units::duration(text).map(Some),
+            },
+        )
+        .unwrap_or(default)
+    }
+
+    pub(super) fn optional_size(&mut self, key: &'static str) -> Option<usize> {
+        self.parsed(key, "a size such as \"64KiB\"", |value| {
+            match value.as_str() {
+                None => Ok(None),
+                Some(text) => units::size(text).map(Some),
+            }
+        })
+    }
+
+    pub(super) fn size(&mut self, key: &'static str, default: usize) -> usize {
+        self.optional_size(key).unwrap_or(default)
+    }
+
+    pub(super) fn address(&mut self, key: &'static str) -> Option<SocketAddr> {
+        self.parsed(
+            key,
+            "an address and a port such as \"127.0.0.1:8443\"",
+            |value| Ok(value.as_str().and_then(|text| text.parse().ok())),
+        )
+    }
+
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        let names: Vec<String> = choices
+            .iter()
+            .map(|(name, _)| format!("\"{name}\""))
+            .collect();
+        self.parsed(key, &names.join(" or "), |value| {
+            let chosen = value
+                .as_str()
+                .and_then(|text| choices.iter().find(|(name, _)| *name == text));
+            Ok(chosen.map(|(_, choice)| *choice))
+        })
+    }
+
+    /// A table inside this one; an absent one reads as empty, and is an error if it is `needed`.
+    pub(super) fn table(&mut self, key: &'static str, needed: bool) -> Section<'a> {
+        let present = self.table.contains_key(key);
+        let table = self.parsed(key, "a table", |value| Ok(value.as_table().cloned()));
+        if needed && !present {
+            self.error(key, "this section is needed");
+        }
+        let errors = if needed && table.is_none() {
+            None
+        } else {
+            self.errors
+        };
+        Section {
+            table: table.unwrap_or_default(),
+            path: self.key(key),
+            known: Vec::new(),
+            errors,
+        }
+    }
+
+    /// A list of tables with at least one entry.
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
+        let tables = self.parsed(key, "a list of tables, written [[…]],", |value| {
+            Ok(value.as_array().and_then(|list| {
+                list.iter()
+                    .map(|item| item.as_table().cloned())
+                    .collect::<Option<Vec<Table>>>()
+            }))
+        });
+        if tables.as_ref().is_none_or(Vec::is_empty) && !self.is_noted(key) {
+            self.error(key, &format!("at least one [[{key}]] is needed"));
+        }
+        let path = self.key(key);
+        tables
+            .unwrap_or_default()
+            .into_iter()
+            .enumerate()
+            .map(|(index, table)| Section {
+                table,
+                path: format!("{path}[{index}]"),
+                known: Vec::new(),
+                errors: self.errors,
+            })
+            .collect()
+    }
+
+    /// Notes every key that nobody asked for.
+    pub(super) fn finish(self) {
+        for key in self.table.keys() {
+            let problem = match closest(key, &self.known) {
+                Some(known) => format!("unknown key; did you mean \"{known}\"?"),
+                None => format!("unknown key; known are {}", self.known.join(", ")),
+            };
+            self.error(key, &problem);
+        }
+    }
+}
+
+/// The known key that differs least, if it differs little.
+fn closest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    known
+        .iter()
+        .map(|candidate| (distance(key, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (above, to) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = *above;
+            left = replaced.min(left + 1).min(diagonal + 1);
+            *above = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{closest, distance};
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("adress", "address"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", "abc"), 0);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn near_misses_are_recognized() {
+        assert_eq!(closest("adress", &["name", "address"]), Some("address"));
+        assert_eq!(closest("colour", &["name", "address"]), None);
+    }
+}

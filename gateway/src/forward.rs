@@ -1,0 +1,230 @@
+//! One request: checked, routed, rewritten, sent to an upstream, and its response brought back.
+//!
+//! Everything that goes wrong has a status and a short plain body. It takes a [`Permit`], so it cannot be called for a
+//! device that was not authorized; it decides neither who that is nor which upstream serves a path.
+
+pub mod body;
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+
+use crate::authorize::Permit;
+use crate::clock;
+use crate::headers::{self, PeerHeaders};
+use crate::serve::activity::Activity;
+use crate::upstream::{Upstream, UpstreamError};
+use crate::worker::Worker;
+use body::{RequestBody, ResponseBody};
+
+/// Bounds on a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest request body in bytes; `None` is no limit.
+    pub max_request_body: Option<u64>,
+}
+
+/// What is the same for all requests of a connection.
+pub struct Origin {
+    /// The worker that serves it.
+    pub worker: Rc<Worker>,
+    /// Proof that the device was authorized.
+    pub permit: Permit,
+    /// Header values of the connection.
+    pub peer: PeerHeaders,
+    /// What the connection is doing.
+    pub activity: Rc<Activity>,
+}
+
+/// A request that is being answered. Dropping it, with the response's body, ends and counts it.
+pub struct Exchange {
+    origin: Rc<Origin>,
+    started: Instant,
+    upstream: Option<Rc<Upstream>>,
+    status: Option<StatusCode>,
+}
+
+impl Exchange {
+    fn start(origin: Rc<Origin>) -> Self {
+        let started = clock::now();
+        origin.activity.request_started(started);
+        Self {
+            origin,
+            started,
+            upstream: None,
+            status: None,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let now = clock::now();
+        self.origin.activity.request_ended(now);
+        let status = self.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let metrics = match &self.upstream {
+            Some(upstream) => upstream.metrics(),
+            None => self.origin.worker.unrouted(),
+        };
+        metrics.answered(status, now.saturating_duration_since(self.started));
+    }
+}
+
+/// Why a request gets an answer from the gateway itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Malformed(headers::Malformed),
+    Method,
+    NoRoute,
+    BodyTooLarge,
+    Unreachable,
+    Broken,
+    Timeout,
+}
+
+impl Refused {
+    fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Malformed(headers::Malformed::TransferEncoding) => (
+                StatusCode::BAD_REQUEST,
+                "transfer-encoding must be exactly chunked\n",
+            ),
+            Self::Malformed(headers::Malformed::AmbiguousLength) => (
+                StatusCode::BAD_REQUEST,
+                "the length of the request is ambiguous\n",
+            ),
+            Self::Malformed(headers::Malformed::Host) => (
+                StatusCode::BAD_REQUEST,
+                "exactly one valid host is needed\n",
+            ),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the method is not supported\n",
+            ),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no route for this path\n"),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request body is too large\n",
+            ),
+            Self::Unreachable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the upstream cannot be reached\n",
+            ),
+            Self::Broken => (
+                StatusCode::BAD_GATEWAY,
+                "the upstream gave no valid response\n",
+            ),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n"),
+        }
+    }
+}
+
+/// Answers `request`.
+pub async fn forward(
+    origin: Rc<Origin>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, std::convert::Infallible> {
+    let mut exchange = Exchange::start(Rc::clone(&origin));
+    match answer(&origin, &mut exchange, request).await {
+        Ok((mut response, lease, upload)) => {
+            headers::remove_hop_by_hop(response.headers_mut());
+            let exchange = exchange.answered_with(response.status());
+            *response.version_mut() = Version::HTTP_11;
+            Ok(response.map(|body| ResponseBody::upstream(body, lease, upload, exchange)))
+        }
+        Err(refused) => Ok(short(refused, exchange)),
+    }
+}
+
+type Answered = (
+    Response<Incoming>,
+    crate::upstream::pool::Lease,
+    Rc<body::UploadState>,
+);
+
+async fn answer(
+    origin: &Origin,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Result<Answered, Refused> {
+    let snapshot = origin.worker.snapshot();
+    let host = headers::check_head(request.version(), request.uri(), request.headers())
+        .map_err(Refused::Malformed)?;
+    if request.method() == Method::CONNECT {
+        return Err(Refused::Method);
+    }
+    let routed = snapshot
+        .router()
+        .route(&origin.permit, request.uri().path())
+        .ok_or(Refused::NoRoute)?;
+    let upstream = origin
+        .worker
+        .upstream(&snapshot, routed)
+        .ok_or(Refused::NoRoute)?;
+    exchange.upstream = Some(Rc::clone(&upstream));
+    let limit = snapshot.settings().forward.max_request_body;
+    drop(snapshot);
+    if limit.is_some_and(|limit| declared_length(&request).is_some_and(|length| length > limit)) {
+        return Err(Refused::BodyTooLarge);
+    }
+    let request = upstream_request(request, host, origin, limit);
+    let upload = request.body().state();
+    match upstream.send(request, &upload).await {
+        Ok((response, lease)) => Ok((response, lease, upload)),
+        Err(error) => {
+            if upload.is_too_large() {
+                return Err(Refused::BodyTooLarge);
+            }
+            tracing::debug!(%error, device = origin.permit.device().device_id(), "no response from the upstream");
+            Err(match error {
+                UpstreamError::Unreachable(_) => Refused::Unreachable,
+                UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refused::Timeout,
+                UpstreamError::Broken(_) => Refused::Broken,
+            })
+        }
+    }
+}
+
+fn declared_length(request: &Request<Incoming>) -> Option<u64> {
+    request
+        .headers()
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The request as the upstream gets it: origin form, HTTP/1.1, our header fields.
+fn upstream_request(
+    request: Request<Incoming>,
+    host: Option<HeaderValue>,
+    origin: &Origin,
+    limit: Option<u64>,
+) -> Request<RequestBody> {
+    let (mut head, body) = request.into_parts();
+    headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
+        head.uri = head
+            .uri
+            .path_and_query()
+            .cloned()
+            .map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
+    Request::from_parts(head, RequestBody::new(body, limit))
+}
+
+fn short(refused: Refused, exchange: Exchange) -> Response<ResponseBody> {
+    let (status, text) = refused.answer();
+    let mut response = Response::new(ResponseBody::text(text, exchange.answered_with(status)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}

@@ -1,0 +1,339 @@
+//! What crosses between the two sides of the proxy as header fields: hop-by-hop fields go, every inbound copy of an
+//! identity field goes, ours are set.
+//!
+//! Pure: no connection, no clock. It does not route, and it does not parse HTTP; hyper has done that.
+
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Uri, Version};
+
+use crate::authorize::Permit;
+use crate::identity::{Identified, hex};
+use crate::verify::VerifiedChain;
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const X_DEVICE_ID: HeaderName = HeaderName::from_static("x-device-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Which of the optional identity headers are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Send `Client-Cert-Chain` (RFC 9440) as well.
+    pub client_cert_chain: bool,
+    /// Send `Forwarded` (RFC 7239) as well.
+    pub forwarded: bool,
+}
+
+/// The identity header values of one device, encoded once per verified chain.
+#[derive(Debug, Default)]
+pub struct IdentityHeaders {
+    client_cert: Option<HeaderValue>,
+    client_cert_chain: Option<HeaderValue>,
+    forwarded_client_cert: Option<HeaderValue>,
+    device_id: Option<HeaderValue>,
+}
+
+impl IdentityHeaders {
+    /// Encodes the values for `identified`, whose certificates are in `chain`.
+    pub(crate) fn prepare(
+        identified: &Identified,
+        chain: &VerifiedChain,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            client_cert: value(&byte_sequence(chain.end_entity())),
+            client_cert_chain: settings
+                .client_cert_chain
+                .then(|| chain_value(chain))
+                .flatten(),
+            forwarded_client_cert: value(&forwarded_client_cert(identified)),
+            device_id: value(identified.device_id()),
+        }
+    }
+}
+
+/// Header values that are the same for every request of one connection.
+#[derive(Debug)]
+pub struct PeerHeaders {
+    forwarded_for: Option<HeaderValue>,
+    forwarded: Option<HeaderValue>,
+}
+
+impl PeerHeaders {
+    /// Encodes the values for a device at `peer`.
+    pub fn prepare(peer: SocketAddr, settings: Settings) -> Self {
+        let address = peer.ip().to_canonical();
+        let node = if address.is_ipv6() {
+            format!("\"[{address}]\"")
+        } else {
+            address.to_string()
+        };
+        Self {
+            forwarded_for: value(&address.to_string()),
+            forwarded: settings
+                .forwarded
+                .then(|| value(&format!("for={node};proto=https")))
+                .flatten(),
+        }
+    }
+}
+
+/// Why a request head is not forwarded. All of these are ways to make two readers disagree about where a request ends
+/// or whom it is for (RFC 9112, 11.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// `Transfer-Encoding` is anything but exactly `chunked`, or comes with HTTP/1.0.
+    #[error("transfer-encoding must be exactly chunked")]
+    TransferEncoding,
+    /// Both framings, or `Content-Length` more than once.
+    #[error("ambiguous length")]
+    AmbiguousLength,
+    /// No `Host`, more than one, or one that is not an authority.
+    #[error("exactly one valid host is needed")]
+    Host,
+}
+
+/// Checks that `head` has one framing and one authority, and returns that authority as the `Host` for the upstream.
+/// `None` is an HTTP/1.0 request without a host.
+///
+/// # Errors
+/// What is ambiguous.
+pub fn check_head(
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<HeaderValue>, Malformed> {
+    check_framing(version, headers)?;
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Malformed::Host);
+    }
+    // RFC 9112, 3.2.2: the authority of an absolute-form target replaces Host. RFC 9113, 8.3.1: so does :authority.
+    if let Some(authority) = uri.authority() {
+        let named = authority.as_str();
+        if named.contains('@')
+            || (version == Version::HTTP_2 && host.is_some_and(|host| host != named))
+        {
+            return Err(Malformed::Host);
+        }
+        return HeaderValue::from_str(named)
+            .map(Some)
+            .map_err(|_| Malformed::Host);
+    }
+    match host {
+        Some(host) if is_authority(host) => Ok(Some(host.clone())),
+        Some(_) => Err(Malformed::Host),
+        None if version == Version::HTTP_10 => Ok(None),
+        None => Err(Malformed::Host),
+    }
+}
+
+fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Malformed> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let has_length = lengths.next().is_some();
+    if lengths.next().is_some() {
+        return Err(Malformed::AmbiguousLength);
+    }
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(encoding) = encodings.next() {
+        if has_length {
+            return Err(Malformed::AmbiguousLength);
+        }
+        let exact = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !exact || encodings.next().is_some() || version != Version::HTTP_11 {
+            return Err(Malformed::TransferEncoding);
+        }
+    }
+    Ok(())
+}
+
+fn is_authority(host: &HeaderValue) -> bool {
+    host.to_str()
+        .is_ok_and(|host| !host.contains('@') && host.parse::<http::uri::Authority>().is_ok())
+}
+
+/// Turns a device's request fields into the upstream's: removes hop-by-hop fields and every inbound copy (in any
+/// spelling that an upstream might fold together) of a field that the gateway vouches for, then sets those.
+pub fn rewrite_request(
+    headers: &mut HeaderMap,
+    host: Option<HeaderValue>,
+    permit: &Permit,
+    peer: &PeerHeaders,
+) {
+    remove_hop_by_hop(headers);
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| vouched_for(name))
+        .cloned()
+        .collect();
+    for name in forged {
+        headers.remove(name);
+    }
+    // The gateway answers 100-continue itself, when the upstream's side is ready to take the body.
+    headers.remove(EXPECT);
+    let identity = permit.device().headers();
+    let ours = [
+        (HOST, &host),
+        (CLIENT_CERT, &identity.client_cert),
+        (CLIENT_CERT_CHAIN, &identity.client_cert_chain),
+        (X_FORWARDED_CLIENT_CERT, &identity.forwarded_client_cert),
+        (X_DEVICE_ID, &identity.device_id),
+        (X_FORWARDED_FOR, &peer.forwarded_for),
+        (FORWARDED, &peer.forwarded),
+    ];
+    for (name, value) in ours {
+        if let Some(value) = value {
+            headers.insert(name, value.clone());
+        }
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+}
+
+/// Removes the fields that concern one hop only (RFC 9110, 7.6.1), and those that `Connection` names.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|token| token.trim().parse().ok())
+            // Framing stays what it was: an option that names it would change where the message ends.
+            .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    let hop: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| hop_by_hop(name))
+        .cloned()
+        .collect();
+    for name in hop {
+        headers.remove(name);
+    }
+}
+
+fn hop_by_hop(name: &HeaderName) -> bool {
+    *name == TRANSFER_ENCODING
+        || *name == TE
+        || *name == TRAILER
+        || *name == UPGRADE
+        || matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authorization" | "http2-settings"
+        )
+}
+
+/// Whether an upstream may take `name` for something that only the gateway can say. Underscores count as hyphens,
+/// because CGI-like upstreams fold the two together.
+fn vouched_for(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    if name.contains('_') {
+        let folded = name.replace('_', "-");
+        return is_vouched_name(&folded)
+            || matches!(
+                folded.as_str(),
+                "content-length" | "transfer-encoding" | "host"
+            );
+    }
+    is_vouched_name(name)
+}
+
+fn is_vouched_name(name: &str) -> bool {
+    matches!(
+        name,
+        "client-cert"
+            | "client-cert-chain"
+            | "x-forwarded-client-cert"
+            | "x-device-id"
+            | "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-real-ip"
+            | "forwarded"
+    )
+}
+
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
+}
+
+/// An RFC 8941 byte sequence, as RFC 9440 wants certificates.
+fn byte_sequence(der: &[u8]) -> String {
+    format!(":{}:", STANDARD.encode(der))
+}
+
+/// RFC 9440, 2.3: the certificates after the end entity, in TLS order.
+fn chain_value(chain: &VerifiedChain) -> Option<HeaderValue> {
+    let list: Vec<String> = chain
+        .intermediates()
+        .iter()
+        .map(|der| byte_sequence(der))
+        .collect();
+    if list.is_empty() {
+        None
+    } else {
+        value(&list.join(", "))
+    }
+}
+
+/// Envoy's `X-Forwarded-Client-Cert` element.
+fn forwarded_client_cert(identified: &Identified) -> String {
+    let mut element = format!(
+        "Hash={};Subject={}",
+        hex(identified.fingerprint()),
+        quoted(identified.subject())
+    );
+    let lists = [("URI", identified.uris()), ("DNS", identified.dns_names())];
+    for (key, names) in lists {
+        for name in names {
+            element.push_str(&format!(";{key}={}", quoted_where_needed(name)));
+        }
+    }
+    element
+}
+
+fn quoted_where_needed(text: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b';' | b'=' | b'"' | b'\\');
+    if text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+/// A quoted string in which every byte that cannot stand in one is percent-encoded.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => {
+                out.push('\\');
+                out.push(char::from(byte));
+            }
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Binds the listening sockets and accepts from them.
+//!
+//! Each worker has a socket of its own for every listener (`SO_REUSEPORT`), and the kernel spreads connections over them.
+//! It knows nothing of TLS, and it turns nobody away: that is `admission`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::clock;
+
+/// One configured listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The name in logs and metrics.
+    pub name: String,
+    /// The address; port 0 lets the system choose.
+    pub address: SocketAddr,
+}
+
+/// How many connections the kernel completes ahead of the gateway. Storms are shed by admission, which can tell who is
+/// worth serving; the kernel cannot.
+const BACKLOG: i32 = 4096;
+
+/// The sockets of one listener, one for each worker, all on one address.
+#[derive(Debug)]
+pub struct Bound {
+    address: SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Bound {
+    /// Binds `address` once for each of `workers`.
+    ///
+    /// # Errors
+    /// The address is in use (also by another gateway), not of this machine, or needs a privilege.
+    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Self> {
+        // SO_REUSEPORT would let a second gateway of the same user join silently and take every other connection.
+        let probe = socket(address)?;
+        probe.bind(&address.into())?;
+        probe.listen(1)?;
+        let address = probe.local_addr()?.as_socket().unwrap_or(address);
+        drop(probe);
+        let sockets = (0..workers)
+            .map(|_| reuse_port(address))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { address, sockets })
+    }
+
+    /// The address that is bound, with the port that the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes one worker's socket.
+    pub fn take(&mut self) -> Option<std::net::TcpListener> {
+        self.sockets.pop()
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn reuse_port(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit this from the listening one on Linux, which saves a system call for each connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A TCP connection that nobody has judged yet.
+#[derive(Debug)]
+pub struct Accepted {
+    tcp: TcpStream,
+    peer: SocketAddr,
+    at: Instant,
+}
+
+impl Accepted {
+    pub(crate) fn new(tcp: TcpStream, peer: SocketAddr, at: Instant) -> Self {
+        Self { tcp, peer, at }
+    }
+
+    /// Where it comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// When it was accepted.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The connection itself, for the next stage.
+    pub(crate) fn into_tcp(self) -> TcpStream {
+        self.tcp
+    }
+}
+
+/// Accepts the next connection, waiting out what an operator must mend (no descriptors, no memory). Cancel safe.
+pub async fn accept(listener: &TcpListener) -> Accepted {
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match listener.accept().await {
+            Ok((tcp, peer)) => return Accepted::new(tcp, peer, clock::now()),
+            // The client left before it was accepted: nobody's fault, and no reason to wait.
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bound;
+
+    #[test]
+    fn every_worker_has_a_socket_on_one_port() {
+        let mut bound = Bound::bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let address = bound.address();
+        assert_ne!(address.port(), 0);
+        for _ in 0..3 {
+            assert_eq!(bound.take().unwrap().local_addr().unwrap(), address);
+        }
+        assert!(bound.take().is_none());
+    }
+
+    #[test]
+    fn a_second_gateway_does_not_join_silently() {
+        let first = Bound::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let error = Bound::bind(first.address(), 1).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    }
+}

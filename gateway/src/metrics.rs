@@ -1,0 +1,464 @@
+//! Every counter, gauge and histogram, registered once, handed out as handles.
+//!
+//! Labels are closed lists; no device id is ever in one. Hot paths touch handles only: no look-up by name, no allocation.
+//! It serves nothing itself; `admin` renders what is here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::admission::Shed;
+use crate::authorize::Denied;
+use crate::handshake::{Failure, Kind, Report};
+use crate::tls::resumption::Declined;
+use crate::trust::CacheResult;
+use crate::verify::Refusal;
+
+/// Bucket bounds of all histograms, in seconds: from a cached look-up to a patient upstream.
+const BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+static METADATA: Metadata<'static> = Metadata::new("gateway", Level::INFO, None);
+
+/// All metrics of one gateway.
+pub struct Metrics {
+    handle: PrometheusHandle,
+    recorder: PrometheusRecorder,
+    listeners: Vec<Listener>,
+    cache_entries: Gauge,
+    shed: Vec<(Shed, Counter)>,
+    denied: Vec<(Denied, Counter)>,
+    timeouts: Vec<(Deadline, Counter)>,
+    reloads: [Counter; 2],
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// A deadline of an established connection that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// A request head that did not become complete.
+    RequestHead,
+    /// Nothing was asked for too long. The ordinary end of a device that went away.
+    Idle,
+    /// A request or a response stopped moving.
+    Stalled,
+}
+
+impl Deadline {
+    const ALL: [Self; 3] = [Self::RequestHead, Self::Idle, Self::Stalled];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::RequestHead => "request_head",
+            Self::Idle => "idle",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// The metrics of one listener.
+pub struct Listener {
+    connections: Counter,
+    open: Gauge,
+    handshakes_ok: Vec<(Kind, Counter, Histogram)>,
+    handshakes_failed: Vec<(Kind, &'static str, Counter)>,
+    tickets: Tickets,
+}
+
+/// The gateway-wide ticket and cache counters; every listener has handles to the same ones.
+struct Tickets {
+    issued: Counter,
+    accepted: Counter,
+    declined: Vec<(Declined, Counter)>,
+    lookups: Vec<(CacheResult, Counter)>,
+}
+
+/// Counts a connection as open until it is dropped.
+#[derive(Debug)]
+pub struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// The metrics of one upstream.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    requests: [Counter; 5],
+    seconds: Histogram,
+}
+
+impl Upstream {
+    /// Counts an answered request.
+    pub fn answered(&self, status: http::StatusCode, took: Duration) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        if let Some(counter) = self.requests.get(class) {
+            counter.increment(1);
+        }
+        self.seconds.record(took.as_secs_f64());
+    }
+}
+
+/// The metrics of one endpoint of an upstream.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Connections opened.
+    pub connections: Counter,
+    /// Connections open.
+    pub open: Gauge,
+}
+
+impl Endpoint {
+    /// Counts a connection to the endpoint, as open until the answer is dropped.
+    pub fn opened(&self) -> Open {
+        self.connections.increment(1);
+        self.open.increment(1.0);
+        Open(self.open.clone())
+    }
+}
+
+struct Registrar<'a>(&'a PrometheusRecorder);
+
+impl Registrar<'_> {
+    fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+        let labels: Vec<Label> = labels
+            .iter()
+            .map(|(name, value)| Label::new(*name, (*value).to_owned()))
+            .collect();
+        Key::from_parts(name, labels)
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.0.register_counter(&Self::key(name, labels), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.0.register_gauge(&Self::key(name, labels), &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.0
+            .register_histogram(&Self::key(name, labels), &METADATA)
+    }
+}
+
+impl Metrics {
+    /// Registers everything that does not depend on upstreams.
+    ///
+    /// # Errors
+    /// The exporter refuses the bucket bounds; not to be expected.
+    pub fn new(listeners: &[String]) -> Result<Arc<Self>, BuildError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)?
+            .build_recorder();
+        describe(&recorder);
+        let register = Registrar(&recorder);
+        let ticket = |event, reason| {
+            register.counter(
+                "gateway_tickets_total",
+                &[("event", event), ("reason", reason)],
+            )
+        };
+        let lookups: Vec<_> = CacheResult::ALL
+            .map(|result| {
+                (
+                    result,
+                    register.counter(
+                        "gateway_chain_cache_lookups_total",
+                        &[("result", result.label())],
+                    ),
+                )
+            })
+            .into();
+        let tickets_declined: Vec<_> = Declined::ALL
+            .map(|reason| (reason, ticket("declined", reason.label())))
+            .into();
+        let (tickets_issued, tickets_accepted) = (ticket("issued", ""), ticket("accepted", ""));
+        let tickets = || Tickets {
+            issued: tickets_issued.clone(),
+            accepted: tickets_accepted.clone(),
+            declined: tickets_declined.clone(),
+            lookups: lookups.clone(),
+        };
+        let listeners = listeners
+            .iter()
+            .map(|name| Listener::register(&register, name, tickets()))
+            .collect();
+        let shed = Shed::ALL
+            .map(|reason| {
+                (
+                    reason,
+                    register.counter(
+                        "gateway_shed_total",
+                        &[("stage", "admission"), ("reason", reason.label())],
+                    ),
+                )
+            })
+            .into();
+        let denied = Denied::ALL
+            .map(|reason| {
+                (
+                    reason,
+                    register.counter("gateway_denied_total", &[("reason", reason.label())]),
+                )
+            })
+            .into();
+        let timeouts = Deadline::ALL
+            .map(|deadline| {
+                (
+                    deadline,
+                    register.counter("gateway_timeouts_total", &[("deadline", deadline.label())]),
+                )
+            })
+            .into();
+        let reloads = ["ok", "failed"]
+            .map(|outcome| register.counter("gateway_reloads_total", &[("outcome", outcome)]));
+        let cache_entries = register.gauge("gateway_chain_cache_entries", &[]);
+        Ok(Arc::new(Self {
+            handle: recorder.handle(),
+            listeners,
+            cache_entries,
+            shed,
+            denied,
+            timeouts,
+            reloads,
+            recorder,
+        }))
+    }
+
+    /// The handles of one upstream; the same name gives the same counters.
+    pub fn upstream(&self, name: &str) -> Upstream {
+        let register = Registrar(&self.recorder);
+        Upstream {
+            requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| {
+                register.counter(
+                    "gateway_requests_total",
+                    &[("upstream", name), ("status", class)],
+                )
+            }),
+            seconds: register.histogram("gateway_request_seconds", &[("upstream", name)]),
+        }
+    }
+
+    /// The handles of one endpoint of an upstream.
+    pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Endpoint {
+        let register = Registrar(&self.recorder);
+        let labels = [("upstream", upstream), ("endpoint", endpoint)];
+        Endpoint {
+            connections: register.counter("gateway_upstream_connections_total", &labels),
+            open: register.gauge("gateway_upstream_connections_open", &labels),
+        }
+    }
+
+    /// The metrics of the listener with this index.
+    pub fn listener(&self, index: usize) -> Option<&Listener> {
+        self.listeners.get(index)
+    }
+
+    /// Counts a connection that was turned away before its handshake.
+    pub fn shed(&self, reason: Shed) {
+        count(&self.shed, reason);
+    }
+
+    /// Counts a device that is known and not served.
+    pub fn denied(&self, reason: Denied) {
+        count(&self.denied, reason);
+    }
+
+    /// Counts a deadline that passed.
+    pub fn timed_out(&self, deadline: Deadline) {
+        count(&self.timeouts, deadline);
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, ok: bool) {
+        let [succeeded, failed] = &self.reloads;
+        if ok {
+            succeeded.increment(1)
+        } else {
+            failed.increment(1)
+        }
+    }
+
+    /// Renders everything in Prometheus's text format. `cache_entries` is read now rather than kept up to date.
+    pub fn render(&self, cache_entries: usize) -> String {
+        self.cache_entries.set(cache_entries as f64);
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    /// Folds recorded samples into their buckets. Samples wait in memory until this runs.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+impl Listener {
+    fn register(register: &Registrar<'_>, name: &str, tickets: Tickets) -> Self {
+        let handshakes = |kind: Kind, outcome: &str| {
+            register.counter(
+                "gateway_handshakes_total",
+                &[
+                    ("listener", name),
+                    ("kind", kind.label()),
+                    ("outcome", outcome),
+                ],
+            )
+        };
+        let handshakes_ok = Kind::ALL
+            .map(|kind| {
+                let seconds =
+                    register.histogram("gateway_handshake_seconds", &[("kind", kind.label())]);
+                (kind, handshakes(kind, "ok"), seconds)
+            })
+            .into();
+        let reasons = Refusal::ALL.iter().map(|reason| reason.label());
+        let reasons: Vec<&str> = reasons
+            .chain(Failure::OTHERS.iter().map(|failure| failure.label()))
+            .collect();
+        let handshakes_failed = Kind::ALL
+            .iter()
+            .flat_map(|kind| reasons.iter().map(move |reason| (*kind, *reason)))
+            .map(|(kind, reason)| (kind, reason, handshakes(kind, reason)))
+            .collect();
+        Self {
+            connections: register.counter("gateway_connections_total", &[("listener", name)]),
+            open: register.gauge("gateway_connections_open", &[("listener", name)]),
+            handshakes_ok,
+            handshakes_failed,
+            tickets,
+        }
+    }
+
+    /// Counts an accepted connection, as open until the answer is dropped.
+    pub fn opened(&self) -> Open {
+        self.connections.increment(1);
+        self.open.increment(1.0);
+        Open(self.open.clone())
+    }
+
+    /// Counts a handshake and what it did with tickets and the cache.
+    pub fn handshake(&self, report: &Report) {
+        match report.failure {
+            None => {
+                if let Some((_, counter, seconds)) = self
+                    .handshakes_ok
+                    .iter()
+                    .find(|(kind, ..)| *kind == report.kind)
+                {
+                    counter.increment(1);
+                    seconds.record(report.took.as_secs_f64());
+                }
+            }
+            Some(failure) => {
+                let label = failure.label();
+                let counted = self
+                    .handshakes_failed
+                    .iter()
+                    .find(|(kind, reason, _)| *kind == report.kind && *reason == label);
+                if let Some((.., counter)) = counted {
+                    counter.increment(1);
+                }
+            }
+        }
+        if report.resumed {
+            self.tickets.accepted.increment(1);
+        }
+        if let Some(declined) = report.declined {
+            count(&self.tickets.declined, declined);
+        }
+        if let Some(lookup) = report.lookup {
+            count(&self.tickets.lookups, lookup);
+        }
+        self.tickets
+            .issued
+            .increment(u64::from(report.tickets_issued));
+    }
+}
+
+fn count<L: PartialEq>(counters: &[(L, Counter)], label: L) {
+    if let Some((_, counter)) = counters.iter().find(|(of, _)| *of == label) {
+        counter.increment(1);
+    }
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    let counters = [
+        ("gateway_connections_total", "Connections accepted."),
+        (
+            "gateway_handshakes_total",
+            "TLS handshakes by kind, and by outcome: ok or the reason of the failure.",
+        ),
+        (
+            "gateway_chain_cache_lookups_total",
+            "Look-ups in the verified-chain cache.",
+        ),
+        (
+            "gateway_tickets_total",
+            "Session tickets issued, accepted, and declined by reason.",
+        ),
+        (
+            "gateway_shed_total",
+            "Connections turned away before any cryptography.",
+        ),
+        (
+            "gateway_denied_total",
+            "Devices that were identified and not served.",
+        ),
+        (
+            "gateway_timeouts_total",
+            "Connections ended by a deadline after the handshake.",
+        ),
+        (
+            "gateway_requests_total",
+            "Requests by upstream and class of status.",
+        ),
+        (
+            "gateway_upstream_connections_total",
+            "Connections opened to upstreams.",
+        ),
+        ("gateway_reloads_total", "Configuration reloads."),
+    ];
+    for (name, help) in counters {
+        recorder.describe_counter(name.into(), None, help.into());
+    }
+    let gauges = [
+        ("gateway_connections_open", "Connections open."),
+        (
+            "gateway_chain_cache_entries",
+            "Verified chains in the cache.",
+        ),
+        (
+            "gateway_upstream_connections_open",
+            "Connections open to upstreams.",
+        ),
+    ];
+    for (name, help) in gauges {
+        recorder.describe_gauge(name.into(), None, help.into());
+    }
+    let histograms = [
+        (
+            "gateway_handshake_seconds",
+            "From accept to the end of a successful handshake.",
+        ),
+        (
+            "gateway_request_seconds",
+            "From the end of the request head to the end of the response.",
+        ),
+    ];
+    for (name, help) in histograms {
+        recorder.describe_histogram(name.into(), None, help.into());
+    }
+}

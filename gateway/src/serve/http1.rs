@@ -1,0 +1,114 @@
+//! HTTP/1.1 on one connection, by hyper while something is asked, hibernating while nothing is.
+//!
+//! hyper keeps its buffers for as long as its connection object lives. A connection that has been quiet for a second is
+//! taken apart, only the TLS state stays, and the next byte puts it together again.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::{Builder, Connection};
+use hyper::service::service_fn;
+
+use crate::forward::body::ResponseBody;
+use crate::forward::{Origin, forward};
+use crate::metrics::Deadline;
+use crate::serve::Settings;
+use crate::serve::watchdog::{Due, Quiet, Watchdog};
+use crate::tls::stream::TlsStream;
+
+/// How an awake connection came to rest.
+enum Outcome {
+    Ended,
+    Quiet,
+}
+
+pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+    let mut builder = Builder::new();
+    builder
+        .max_headers(settings.max_request_headers)
+        .max_header_size(settings.max_request_head)
+        // A read buffer must hold the largest head; hyper wants 8 KiB at least.
+        .max_buf_size(settings.max_request_head.max(8 * 1024))
+        .half_close(false)
+        .header_read_timeout(None);
+    loop {
+        let service = service_fn(|request: Request<Incoming>| {
+            let origin = Rc::clone(&origin);
+            forward(origin, request)
+        });
+        let mut connection = Box::new(builder.serve_connection(stream, service));
+        match awake(&mut connection, &origin, settings).await {
+            Outcome::Ended => return,
+            Outcome::Quiet => {}
+        }
+        let parts = connection.into_parts();
+        stream = parts.io;
+        stream.unread(&parts.read_buf);
+        if !asleep(&stream, &origin, settings).await {
+            stream.close().await;
+            return;
+        }
+    }
+}
+
+/// Drives hyper until the connection ends or has been quiet for a while.
+async fn awake<S>(
+    connection: &mut Connection<TlsStream, S>,
+    origin: &Origin,
+    settings: Settings,
+) -> Outcome
+where
+    S: hyper::service::Service<
+            Request<Incoming>,
+            Response = Response<ResponseBody>,
+            Error = Infallible,
+        >,
+{
+    let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Rests);
+    let drain = origin.worker.drain().started();
+    tokio::pin!(drain);
+    let mut draining = false;
+    std::future::poll_fn(|cx| {
+        if !draining && drain.as_mut().poll(cx).is_ready() {
+            draining = true;
+            Pin::new(&mut *connection).graceful_shutdown();
+        }
+        if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!(%error, device = origin.permit.device().device_id(), "the connection ended early");
+            }
+            return Poll::Ready(Outcome::Ended);
+        }
+        match watchdog.poll(cx) {
+            Poll::Ready(Due::Rest) => Poll::Ready(Outcome::Quiet),
+            Poll::Ready(Due::Deadline(deadline)) => {
+                origin.worker.metrics().timed_out(deadline);
+                Poll::Ready(Outcome::Ended)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Waits for the next byte. Whether the connection is to be served further.
+async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool {
+    if stream.has_plaintext() {
+        return true;
+    }
+    let (_, since) = origin.activity.phase();
+    let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
+    tokio::select! {
+        biased;
+        () = origin.worker.drain().started() => false,
+        readable = stream.readable() => readable.is_ok(),
+        () = tokio::time::sleep_until(idle) => {
+            origin.worker.metrics().timed_out(Deadline::Idle);
+            false
+        }
+    }
+}

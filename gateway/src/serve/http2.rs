@@ -1,0 +1,68 @@
+//! HTTP/2 on one connection, by hyper, which ALPN chose; the preface is not sniffed for.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+
+use crate::forward::{Origin, forward};
+use crate::serve::Settings;
+use crate::serve::watchdog::{Due, Quiet, Watchdog};
+use crate::tls::stream::TlsStream;
+
+/// Runs a connection's streams on the worker's own thread.
+#[derive(Debug, Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// Receive windows: what a device may send ahead of the upstream's reading, for one stream and for all of a connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+    let mut builder = Builder::new(Local);
+    builder
+        .max_concurrent_streams(settings.max_concurrent_streams)
+        .max_header_list_size(u32::try_from(settings.max_request_head).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(64 * 1024);
+    let service = service_fn(|request: Request<Incoming>| forward(Rc::clone(&origin), request));
+    let mut connection = Box::pin(builder.serve_connection(stream, service));
+    let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Waits);
+    let drain = origin.worker.drain().started();
+    tokio::pin!(drain);
+    let mut draining = false;
+    std::future::poll_fn(|cx| {
+        if !draining && drain.as_mut().poll(cx).is_ready() {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!(%error, device = origin.permit.device().device_id(), "the connection ended early");
+            }
+            return Poll::Ready(());
+        }
+        match watchdog.poll(cx) {
+            Poll::Ready(Due::Deadline(deadline)) => {
+                origin.worker.metrics().timed_out(deadline);
+                Poll::Ready(())
+            }
+            Poll::Ready(Due::Rest) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}

@@ -1,0 +1,113 @@
+//! The deadlines of an established connection, with one timer that is touched rarely.
+//!
+//! The timer is armed for the earliest time at which something could be due, and asks the [`Activity`] what really is due
+//! when it fires; a request that comes and goes in between costs no timer operation.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use crate::clock;
+use crate::metrics::Deadline;
+use crate::serve::Settings;
+use crate::serve::activity::{Activity, Phase};
+
+/// How long an HTTP/1.1 connection must be quiet before it hibernates.
+const REST_AFTER: Duration = Duration::from_millis(1000);
+
+/// What became due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The connection is quiet; its buffers can be released.
+    Rest,
+    /// A deadline passed; the connection is to be ended.
+    Deadline(Deadline),
+}
+
+/// Whether a quiet connection can release its buffers before its idle timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quiet {
+    Rests,
+    Waits,
+}
+
+/// Watches one connection.
+pub(super) struct Watchdog {
+    activity: Rc<Activity>,
+    settings: Settings,
+    quiet: Quiet,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Watchdog {
+    pub(super) fn new(activity: Rc<Activity>, settings: Settings, quiet: Quiet) -> Self {
+        let timer = Box::pin(tokio::time::sleep(REST_AFTER));
+        Self {
+            activity,
+            settings,
+            quiet,
+            timer,
+        }
+    }
+
+    /// Ready when something is due. To be polled after the connection was.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+        let (phase, since) = self.activity.phase();
+        if phase == Phase::Head && self.quiet == Quiet::Rests {
+            // A head that did not arrive whole is due sooner than what the timer was armed for.
+            self.arm_no_later_than(since + self.settings.request_head_timeout);
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            match self.due(clock::now()) {
+                Ok(due) => return Poll::Ready(due),
+                Err(next) => self
+                    .timer
+                    .as_mut()
+                    .reset(tokio::time::Instant::from_std(next)),
+            }
+        }
+    }
+
+    fn arm_no_later_than(&mut self, at: Instant) {
+        let at = tokio::time::Instant::from_std(at);
+        if self.timer.deadline() > at {
+            self.timer.as_mut().reset(at);
+        }
+    }
+
+    /// What is due at `now`, or when to look again.
+    fn due(&self, now: Instant) -> Result<Due, Instant> {
+        let (phase, since) = self.activity.phase();
+        let reached = |after: Duration, due: Due| {
+            if now >= since + after {
+                Ok(due)
+            } else {
+                Err(since + after)
+            }
+        };
+        match (phase, self.quiet) {
+            (Phase::Idle, Quiet::Rests) if self.activity.is_quiet() => {
+                reached(REST_AFTER, Due::Rest)
+            }
+            (Phase::Head, Quiet::Rests) => reached(
+                self.settings.request_head_timeout,
+                Due::Deadline(Deadline::RequestHead),
+            ),
+            // On HTTP/2 every frame starts a "head"; pings keep nothing alive.
+            (Phase::Idle | Phase::Head, Quiet::Waits) => {
+                reached(self.settings.idle_timeout, Due::Deadline(Deadline::Idle))
+            }
+            (Phase::Request, _) | (Phase::Idle, Quiet::Rests) => {
+                if self.activity.take_moved() || now < since + self.settings.idle_timeout {
+                    Err(now + self.settings.idle_timeout)
+                } else {
+                    Ok(Due::Deadline(Deadline::Stalled))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Puts the gateway together: binds, starts the workers, and holds the strings by which it is reloaded and drained.
+//!
+//! It runs on the caller's thread until it is told to; signals and exit codes are the command line's business.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::admission;
+use crate::config::{Config, ConfigError};
+use crate::listener::Bound;
+use crate::metrics::Metrics;
+use crate::snapshot::{BuildError, Lasting, Snapshot};
+use crate::worker::{self, Start};
+
+/// Descriptors that are not for devices: upstreams, files, the admin listener.
+const RESERVED_SHARE: f64 = 0.2;
+
+/// Why the gateway does not start, or does not reload.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The configuration file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The configuration is wrong.
+    #[error("{}", list(.0))]
+    Config(Vec<ConfigError>),
+    /// The configuration names something that cannot be used.
+    #[error("{}", list(.0))]
+    Build(Vec<BuildError>),
+    /// An address cannot be listened on.
+    #[error("{key}: cannot listen on {address}: {error}")]
+    Bind {
+        /// The configuration key.
+        key: String,
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// A reload that would change what is bound.
+    #[error("{0} cannot change while the gateway runs; restart it")]
+    NeedsRestart(&'static str),
+    /// The operating system refuses a thread or a runtime, or has no randomness.
+    #[error("cannot start: {0}")]
+    System(String),
+}
+
+fn list<E: std::fmt::Display>(errors: &[E]) -> String {
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+impl ServerError {
+    /// Whether the operator's configuration is at fault, rather than the machine.
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { .. } | Self::Config(_) | Self::Build(_) | Self::NeedsRestart(_)
+        )
+    }
+}
+
+/// Reads and parses the configuration file at `path`.
+///
+/// # Errors
+/// It cannot be read, or everything that is wrong with it.
+pub fn load_config(path: &std::path::Path) -> Result<Config, ServerError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ServerError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
+    let base = path.parent().unwrap_or_else(|| std::path::Path::new(""));
+    Config::parse(&text, base).map_err(ServerError::Config)
+}
+
+/// Reads everything that `config` names, as starting would, and binds nothing.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check(config: &Config) -> Result<(), ServerError> {
+    let lasting = Lasting::new(config.chain_cache_entries)
+        .map_err(|error| ServerError::System(error.to_string()))?;
+    Snapshot::build(config, &lasting, 0)
+        .map(|_| ())
+        .map_err(ServerError::Build)
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    lasting: Lasting,
+    metrics: Arc<Metrics>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    listeners: Vec<(String, SocketAddr)>,
+    admin: Option<std::net::TcpListener>,
+}
+
+impl Server {
+    /// Builds `config`, binds what it names, and starts the workers.
+    ///
+    /// # Errors
+    /// Why it cannot; nothing is left running.
+    pub fn start(config: Config) -> Result<Self, ServerError> {
+        let system = |error: &dyn std::fmt::Display| ServerError::System(error.to_string());
+        let workers = config.workers.unwrap_or_else(cores);
+        let lasting = Lasting::new(config.chain_cache_entries).map_err(|error| system(&error))?;
+        let snapshot = Snapshot::build(&config, &lasting, 0).map_err(ServerError::Build)?;
+        let names: Vec<String> = config
+            .listeners
+            .iter()
+            .map(|listener| listener.name.clone())
+            .collect();
+        let metrics = Metrics::new(&names).map_err(|error| system(&error))?;
+        let admin = config.admin.map(bind_admin).transpose()?;
+        let mut bound = bind(&config, workers)?;
+        let listeners = names
+            .into_iter()
+            .zip(bound.iter().map(Bound::address))
+            .collect();
+        let mut server = Self {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            stop: watch::Sender::new(false),
+            workers: Vec::new(),
+            config,
+            lasting,
+            metrics,
+            listeners,
+            admin,
+        };
+        for index in 0..workers {
+            let sockets = bound.iter_mut().filter_map(Bound::take).collect();
+            let start = server.start_of(sockets, workers);
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || worker::run(start))
+                .map_err(|error| system(&error))?;
+            server.workers.push(thread);
+        }
+        Ok(server)
+    }
+
+    fn start_of(&self, sockets: Vec<std::net::TcpListener>, workers: usize) -> Start {
+        let max_connections = self
+            .config
+            .max_connections
+            .unwrap_or(usize::MAX)
+            .min(descriptors_for_devices());
+        Start {
+            sockets,
+            snapshot: Arc::clone(&self.snapshot),
+            metrics: Arc::clone(&self.metrics),
+            admission: admission::Settings {
+                max_handshakes: self.config.max_handshakes.div_ceil(workers),
+                max_connections: max_connections.div_ceil(workers),
+            },
+            stop: self.stop.subscribe(),
+            grace: self.config.grace_period,
+        }
+    }
+
+    /// Names and addresses of what is listened on.
+    pub fn listeners(&self) -> &[(String, SocketAddr)] {
+        &self.listeners
+    }
+
+    /// The admin listener's address.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+            .as_ref()
+            .and_then(|admin| admin.local_addr().ok())
+    }
+
+    /// Another handle to the admin listener's socket.
+    pub fn admin_socket(&self) -> Option<io::Result<std::net::TcpListener>> {
+        self.admin.as_ref().map(std::net::TcpListener::try_clone)
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The metrics in Prometheus's text format.
+    pub fn render_metrics(&self) -> String {
+        self.metrics.render(self.lasting.cache().len())
+    }
+
+    /// Folds recorded samples away; to be called every few seconds.
+    pub fn upkeep(&self) {
+        self.metrics.upkeep();
+    }
+
+    /// Whether the gateway takes new connections.
+    pub fn is_ready(&self) -> bool {
+        !*self.stop.borrow() && self.workers.iter().all(|worker| !worker.is_finished())
+    }
+
+    /// Whether a worker ended although nobody asked it to.
+    pub fn has_failed(&self) -> bool {
+        !*self.stop.borrow() && self.workers.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Puts `config` into force, whole, or leaves everything as it was.
+    ///
+    /// # Errors
+    /// Why it stays as it was.
+    pub fn reload(&mut self, config: Config) -> Result<(), ServerError> {
+        let result = self.try_reload(config);
+        self.metrics.reloaded(result.is_ok());
+        result
+    }
+
+    fn try_reload(&mut self, config: Config) -> Result<(), ServerError> {
+        let old = &self.config;
+        let fixed = [
+            ("listeners", old.listeners == config.listeners),
+            ("admin", old.admin == config.admin),
+            ("server.workers", old.workers == config.workers),
+            (
+                "limits.connections",
+                old.max_connections == config.max_connections,
+            ),
+            (
+                "limits.handshakes",
+                old.max_handshakes == config.max_handshakes,
+            ),
+            (
+                "chain_cache.entries",
+                old.chain_cache_entries == config.chain_cache_entries,
+            ),
+        ];
+        if let Some((key, _)) = fixed.iter().find(|(_, same)| !same) {
+            return Err(ServerError::NeedsRestart(key));
+        }
+        let generation = self.snapshot.load().generation() + 1;
+        let snapshot =
+            Snapshot::build(&config, &self.lasting, generation).map_err(ServerError::Build)?;
+        self.snapshot.store(Arc::new(snapshot));
+        self.config = config;
+        Ok(())
+    }
+
+    /// Stops accepting and lets the open connections end, for as long as the grace period.
+    pub fn drain(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    /// Whether every worker is done.
+    pub fn is_drained(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for every worker to be done.
+    ///
+    /// # Errors
+    /// The first worker's that failed.
+    pub fn join(self) -> io::Result<()> {
+        for worker in self.workers {
+            worker
+                .join()
+                .map_err(|_| io::Error::other("a worker panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+fn bind(config: &Config, workers: usize) -> Result<Vec<Bound>, ServerError> {
+    config
+        .listeners
+        .iter()
+        .enumerate()
+        .map(|(index, listener)| {
+            Bound::bind(listener.address, workers).map_err(|error| ServerError::Bind {
+                key: format!("listeners[{index}].address"),
+                address: listener.address,
+                error,
+            })
+        })
+        .collect()
+}
+
+fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, ServerError> {
+    std::net::TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|error| ServerError::Bind {
+            key: "admin.address".into(),
+            address,
+            error,
+        })
+}
+
+/// Cores that this process may use: its affinity, and its control group's quota.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// How many descriptors are left for devices, after raising the limit as far as it goes.
+fn descriptors_for_devices() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        let raised = rustix::process::Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+    }
+    match limit.current {
+        None => usize::MAX,
+        Some(current) => (current as f64 * (1.0 - RESERVED_SHARE)) as usize,
+    }
+}

@@ -1,0 +1,191 @@
+//! What the gateway speaks: versions, cipher suites, groups, ALPN. The only file that names a crypto provider.
+//!
+//! It verifies nothing and decides nothing about tickets; it puts the parts that do so into one server configuration.
+
+pub mod credentials;
+mod key_schedule;
+pub mod resumption;
+pub mod session;
+pub mod stek;
+pub mod stream;
+
+use std::sync::{Arc, LazyLock};
+
+use aws_lc_rs::hmac;
+use rustls::crypto::tls13::HkdfUsingHmac;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as provider};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite};
+
+use session::DomainSessions;
+
+/// What is negotiable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The oldest version that is spoken.
+    pub min_version: Version,
+    /// Key exchange groups. The client's order decides between those that both sides know.
+    pub groups: Vec<Group>,
+}
+
+/// A TLS protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// TLS 1.2 (RFC 5246), with ECDHE and the extended master secret (RFC 7627) only.
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
+}
+
+/// A key exchange group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// X25519 (RFC 7748).
+    X25519,
+    /// NIST P-256.
+    P256,
+    /// NIST P-384.
+    P384,
+    /// The hybrid of X25519 and ML-KEM-768, against an eavesdropper who keeps today's traffic for a quantum computer.
+    X25519MlKem768,
+}
+
+impl Group {
+    /// Every group, with the name it has in the configuration.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("X25519", Self::X25519),
+        ("P-256", Self::P256),
+        ("P-384", Self::P384),
+        ("X25519MLKEM768", Self::X25519MlKem768),
+    ];
+
+    fn implementation(self) -> &'static dyn SupportedKxGroup {
+        match self {
+            Self::X25519 => provider::kx_group::X25519,
+            Self::P256 => provider::kx_group::SECP256R1,
+            Self::P384 => provider::kx_group::SECP384R1,
+            Self::X25519MlKem768 => provider::kx_group::X25519MLKEM768,
+        }
+    }
+}
+
+/// Protocols offered by ALPN, most preferred first.
+pub const ALPN_H2: &[u8] = b"h2";
+/// HTTP/1.1's ALPN name.
+pub const ALPN_HTTP11: &[u8] = b"http/1.1";
+
+/// The name and version of the TLS stack, for `--version`.
+pub const STACK: &str = "rustls 0.23 with aws-lc-rs";
+
+/// The crypto provider: aws-lc-rs, with the cheaper key schedule and the configured groups.
+pub fn provider(groups: &[Group]) -> CryptoProvider {
+    let stock = provider::default_provider();
+    CryptoProvider {
+        cipher_suites: stock
+            .cipher_suites
+            .iter()
+            .map(|suite| with_cheaper_key_schedule(*suite))
+            .collect(),
+        kx_groups: groups.iter().map(|group| group.implementation()).collect(),
+        ..stock
+    }
+}
+
+fn with_cheaper_key_schedule(suite: SupportedCipherSuite) -> SupportedCipherSuite {
+    static SHA256: key_schedule::AwsLcHmac = key_schedule::AwsLcHmac {
+        algorithm: || hmac::HMAC_SHA256,
+    };
+    static SHA384: key_schedule::AwsLcHmac = key_schedule::AwsLcHmac {
+        algorithm: || hmac::HMAC_SHA384,
+    };
+    static HKDF_SHA256: HkdfUsingHmac<'_> = HkdfUsingHmac(&SHA256);
+    static HKDF_SHA384: HkdfUsingHmac<'_> = HkdfUsingHmac(&SHA384);
+    static SUITES: LazyLock<Vec<Tls13CipherSuite>> = LazyLock::new(|| {
+        provider::ALL_CIPHER_SUITES
+            .iter()
+            .filter_map(|suite| suite.tls13())
+            .map(|suite| Tls13CipherSuite {
+                common: rustls::crypto::CipherSuiteCommon { ..suite.common },
+                hkdf_provider: match suite.common.hash_provider.output_len() {
+                    48 => &HKDF_SHA384,
+                    _ => &HKDF_SHA256,
+                },
+                aead_alg: suite.aead_alg,
+                quic: None,
+            })
+            .collect()
+    });
+    SUITES
+        .iter()
+        .find(|cheaper| cheaper.common.suite == suite.suite())
+        .map_or(suite, SupportedCipherSuite::Tls13)
+}
+
+/// The server configuration of one trust domain.
+///
+/// # Errors
+/// A combination that rustls refuses, such as TLS 1.3 without a usable group.
+pub fn server_config(
+    settings: &Settings,
+    alpn: &[&[u8]],
+    credentials: Arc<CertifiedKey>,
+    sessions: Arc<DomainSessions>,
+) -> Result<ServerConfig, rustls::Error> {
+    const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    const TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+    let versions = match settings.min_version {
+        Version::Tls12 => BOTH,
+        Version::Tls13 => TLS13_ONLY,
+    };
+    let resolver: Arc<dyn ResolvesServerCert> =
+        Arc::new(SingleCertAndKey::from(CertifiedKey::clone(&credentials)));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider(&settings.groups)))
+        .with_protocol_versions(versions)?
+        .with_client_cert_verifier(Arc::clone(&sessions) as _)
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    // Tickets only, and only ours: a store of rustls's own would resume sessions that nobody re-checks.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = sessions;
+    config.send_tls13_tickets = 1;
+    config.max_tls13_tickets = 0;
+    // Early data can be replayed; stateless tickets cannot stop that.
+    config.max_early_data_size = 0;
+    config.require_ems = true;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Group, provider};
+
+    #[test]
+    fn the_key_schedule_is_the_one_of_rfc_5869() {
+        let ours = provider(&[Group::X25519]);
+        let stock = rustls::crypto::aws_lc_rs::default_provider();
+        let mut compared = 0;
+        for (ours, stock) in ours.cipher_suites.iter().zip(&stock.cipher_suites) {
+            let (Some(ours), Some(stock)) = (ours.tls13(), stock.tls13()) else {
+                continue;
+            };
+            let expand = |suite: &rustls::Tls13CipherSuite| {
+                let expander = suite
+                    .hkdf_provider
+                    .extract_from_secret(Some(b"salt"), b"secret");
+                let mut out = [0; 77];
+                expander
+                    .expand_slice(&[b"label", b"context"], &mut out)
+                    .unwrap();
+                (
+                    out,
+                    expander.expand_block(&[b"x"]).as_ref().to_vec(),
+                    expander.hash_len(),
+                )
+            };
+            assert_eq!(expand(ours), expand(stock), "{:?}", ours.common.suite);
+            compared += 1;
+        }
+        assert_eq!(compared, 3);
+    }
+}

@@ -1,0 +1,207 @@
+//! What a session ticket carries, and when it is honoured.
+//!
+//! A resumed handshake verifies no certificate: whoever holds an honoured ticket is that device. So a ticket is honoured
+//! only inside its resumption scope, within its lineage's age, and after the device's chain was looked up and found good
+//! again. In doubt it is declined, which costs the device a full handshake; it is never failed with an alert.
+//!
+//! A lineage is a full handshake and all resumptions that descend from it. Its start travels in every ticket, so that
+//! resuming for ever does not postpone the next full handshake for ever.
+
+use rustls::pki_types::CertificateDer;
+
+use crate::verify::cache::ChainHash;
+
+/// How sessions are resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether tickets are issued and accepted at all.
+    pub enabled: bool,
+    /// Seconds after which ticket keys are rotated; a ticket is accepted for at least this long.
+    pub rotation: u64,
+    /// The oldest lineage, in seconds, that may still be resumed.
+    pub max_lineage_age: u64,
+    /// The file with the secret that the ticket keys are derived from. `None` generates one that ends with the process.
+    pub secret_file: Option<std::path::PathBuf>,
+}
+
+/// Why a presented ticket was declined into a full handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declined {
+    /// Sealed with a key that this scope does not have (any more), damaged, or never a ticket of ours.
+    UnknownKey,
+    /// Opened, but its contents are not understood.
+    Malformed,
+    /// The lineage is older than [`Settings::max_lineage_age`], or starts in the future.
+    LineageTooOld,
+    /// The device's chain does not verify now: out of date, or its anchor is gone.
+    ChainRefused,
+}
+
+impl Declined {
+    /// Every reason, for the metric that counts them.
+    pub const ALL: [Self; 4] = [
+        Self::UnknownKey,
+        Self::Malformed,
+        Self::LineageTooOld,
+        Self::ChainRefused,
+    ];
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::UnknownKey => "unknown_key",
+            Self::Malformed => "malformed",
+            Self::LineageTooOld => "lineage_too_old",
+            Self::ChainRefused => "chain_refused",
+        }
+    }
+}
+
+/// Clocks of instances that share a secret may differ by this many seconds.
+const MAX_CLOCK_SKEW: u64 = 60;
+
+const FORMAT: u8 = 1;
+const HEAD_LEN: usize = 1 + 8 + 32;
+
+/// The opened contents of a ticket.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TicketContents<'a> {
+    /// Start of the lineage, in seconds since the Unix epoch.
+    pub(super) lineage_start: u64,
+    /// The device's chain, by hash; trustworthy because the ticket is authenticated.
+    pub(super) chain: ChainHash,
+    /// The TLS library's session value.
+    pub(super) session: &'a [u8],
+}
+
+impl<'a> TicketContents<'a> {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD_LEN + self.session.len());
+        bytes.push(FORMAT);
+        bytes.extend_from_slice(&self.lineage_start.to_be_bytes());
+        bytes.extend_from_slice(self.chain.as_bytes());
+        bytes.extend_from_slice(self.session);
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (format, rest) = bytes.split_first()?;
+        let (lineage_start, rest) = rest.split_first_chunk::<8>()?;
+        let (chain, session) = rest.split_first_chunk::<32>()?;
+        (*format == FORMAT).then(|| Self {
+            lineage_start: u64::from_be_bytes(*lineage_start),
+            chain: ChainHash::new(*chain),
+            session,
+        })
+    }
+
+    /// Whether the lineage may still be resumed at `now`.
+    pub(super) fn lineage_is_young(&self, max_age: u64, now: u64) -> bool {
+        self.lineage_start <= now.saturating_add(MAX_CLOCK_SKEW)
+            && now.saturating_sub(self.lineage_start) <= max_age
+    }
+}
+
+/// The client certificates inside rustls's encoded session value, for a chain that the cache does not hold (after a
+/// restart, or a full handshake with another instance).
+///
+/// The layout is rustls's own and not promised. Where it is not what is expected the answer is `None`, the ticket is
+/// declined, and a test over a real handshake fails.
+pub(super) fn certificates_of(session: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
+    let mut reader = Reader(session);
+    if reader.byte()? == 1 {
+        let length = reader.byte()?;
+        reader.take(usize::from(length))?;
+    }
+    reader.take(2 + 2)?;
+    let secret = reader.byte()?;
+    reader.take(usize::from(secret))?;
+    reader.byte()?;
+    if reader.byte()? != 1 {
+        return None;
+    }
+    let length = reader.u24()?;
+    let mut list = Reader(reader.take(length)?);
+    let mut certificates = Vec::new();
+    while !list.0.is_empty() {
+        let length = list.u24()?;
+        certificates.push(CertificateDer::from(list.take(length)?));
+    }
+    Some(certificates)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn u24(&mut self) -> Option<usize> {
+        let bytes = self.take(3)?;
+        Some(
+            bytes
+                .iter()
+                .fold(0, |value, byte| (value << 8) | usize::from(*byte)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChainHash, MAX_CLOCK_SKEW, TicketContents, certificates_of};
+
+    fn contents(lineage_start: u64) -> TicketContents<'static> {
+        TicketContents {
+            lineage_start,
+            chain: ChainHash::new([9; 32]),
+            session: b"session",
+        }
+    }
+
+    #[test]
+    fn contents_survive_encoding() {
+        let encoded = contents(77).encode();
+        assert_eq!(TicketContents::decode(&encoded).unwrap(), contents(77));
+        for length in 0..41 {
+            assert!(TicketContents::decode(&encoded[..length]).is_none());
+        }
+        let mut other_format = encoded;
+        other_format[0] = 2;
+        assert!(TicketContents::decode(&other_format).is_none());
+    }
+
+    #[test]
+    fn lineages_grow_old() {
+        let contents = contents(1_000);
+        assert!(contents.lineage_is_young(500, 1_500));
+        assert!(!contents.lineage_is_young(500, 1_501));
+        assert!(contents.lineage_is_young(500, 1_000 - MAX_CLOCK_SKEW));
+        assert!(!contents.lineage_is_young(500, 999 - MAX_CLOCK_SKEW));
+    }
+
+    #[test]
+    fn cut_off_session_values_have_no_certificates() {
+        let mut session = vec![
+            1, 3, b'a', b'.', b'b', 3, 4, 0x13, 1, 2, 7, 7, 1, 1, 0, 0, 11,
+        ];
+        session.extend_from_slice(&[0, 0, 2, 30, 31, 0, 0, 3, 40, 41, 42]);
+        let certificates = certificates_of(&session).unwrap();
+        assert_eq!(
+            certificates.iter().map(|c| c.as_ref()).collect::<Vec<_>>(),
+            [&[30, 31][..], &[40, 41, 42]]
+        );
+        for length in 0..session.len() {
+            assert!(
+                certificates_of(&session[..length]).is_none(),
+                "cut at {length}"
+            );
+        }
+    }
+}

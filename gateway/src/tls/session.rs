@@ -1,0 +1,260 @@
+//! The trust domain's side of a handshake: rustls asks here whether a client's certificates are good, what goes into a
+//! ticket, and whether a ticket is honoured.
+//!
+//! rustls's hooks are shared by all connections of a configuration and say nothing about the connection that they are
+//! called for. So the connection whose records are being processed leaves its [`Session`] with the thread for the length
+//! of that (synchronous) call; see [`Session::enter`]. A hook that finds no session refuses.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ProducesTickets;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::tls::resumption::{Declined, Settings, TicketContents, certificates_of};
+use crate::tls::stek::TicketKeys;
+use crate::trust::{KnownDevice, TrustDomain};
+use crate::verify::{PresentedChain, Refusal};
+
+/// What the hooks found out about one connection during its handshake.
+#[derive(Debug, Default)]
+pub struct Session {
+    now: u64,
+    known: Option<KnownDevice>,
+    lineage_start: Option<u64>,
+    refusal: Option<Refusal>,
+    declined: Option<Declined>,
+    tickets_issued: u32,
+}
+
+thread_local! {
+    static ACTIVE: RefCell<Option<Session>> = const { RefCell::new(None) };
+}
+
+impl Session {
+    /// Runs `process` with this session as the thread's. `now` is in seconds since the Unix epoch.
+    pub fn enter<R>(&mut self, now: u64, process: impl FnOnce() -> R) -> R {
+        /// Takes the session back, also when `process` panics.
+        struct Restore<'a>(&'a mut Session);
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                if let Some(session) = ACTIVE.with_borrow_mut(Option::take) {
+                    *self.0 = session;
+                }
+            }
+        }
+        self.now = now;
+        ACTIVE.with_borrow_mut(|active| *active = Some(std::mem::take(self)));
+        let restore = Restore(self);
+        let result = process();
+        drop(restore);
+        result
+    }
+
+    /// The device whose chain was verified, or whose ticket was honoured.
+    pub fn known(&self) -> Option<&KnownDevice> {
+        self.known.as_ref()
+    }
+
+    /// Whether [`Session::known`] was found by a ticket.
+    pub fn is_resumed(&self) -> bool {
+        self.lineage_start.is_some()
+    }
+
+    /// Why the client's chain was refused.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// Why a ticket was declined, if one was presented and the handshake went on without it.
+    pub fn declined(&self) -> Option<Declined> {
+        self.declined
+    }
+
+    /// Number of tickets sealed for the client.
+    pub fn tickets_issued(&self) -> u32 {
+        self.tickets_issued
+    }
+}
+
+fn with_active<R>(hook: impl FnOnce(&mut Session) -> R) -> Option<R> {
+    ACTIVE.with_borrow_mut(|active| active.as_mut().map(hook))
+}
+
+/// rustls's hooks for one trust domain.
+#[derive(Debug)]
+pub struct DomainSessions {
+    domain: Arc<TrustDomain>,
+    keys: TicketKeys,
+    resumption: Settings,
+    algorithms: WebPkiSupportedAlgorithms,
+    hints: Vec<DistinguishedName>,
+}
+
+/// The most bytes of anchors' names that are sent to clients as a hint; more of them and none is sent.
+const MAX_HINT_BYTES: usize = 2048;
+
+impl DomainSessions {
+    /// Hooks for `domain`. `keys` must be of its resumption scope.
+    pub fn new(domain: Arc<TrustDomain>, keys: TicketKeys, resumption: Settings) -> Self {
+        let subjects: Vec<DistinguishedName> = domain
+            .anchors()
+            .subjects()
+            .map(DistinguishedName::in_sequence)
+            .collect();
+        let bytes: usize = subjects.iter().map(|subject| subject.as_ref().len()).sum();
+        let hints = if bytes <= MAX_HINT_BYTES {
+            subjects
+        } else {
+            Vec::new()
+        };
+        let algorithms =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self {
+            domain,
+            keys,
+            resumption,
+            algorithms,
+            hints,
+        }
+    }
+
+    /// The trust domain.
+    pub fn domain(&self) -> &Arc<TrustDomain> {
+        &self.domain
+    }
+
+    fn honour(&self, ticket: &[u8], now: u64) -> Result<(KnownDevice, u64, Vec<u8>), Declined> {
+        let opened = self.keys.open(ticket, now).ok_or(Declined::UnknownKey)?;
+        let contents = TicketContents::decode(&opened).ok_or(Declined::Malformed)?;
+        if !contents.lineage_is_young(self.resumption.max_lineage_age, now) {
+            return Err(Declined::LineageTooOld);
+        }
+        let known = match self.domain.recall(contents.chain, now) {
+            Some(known) => known,
+            None => {
+                let certificates = certificates_of(contents.session).ok_or(Declined::Malformed)?;
+                let (end_entity, intermediates) =
+                    certificates.split_first().ok_or(Declined::Malformed)?;
+                self.domain
+                    .check(
+                        PresentedChain {
+                            end_entity,
+                            intermediates,
+                        },
+                        now,
+                    )
+                    .map_err(|_| Declined::ChainRefused)?
+            }
+        };
+        Ok((known, contents.lineage_start, contents.session.to_vec()))
+    }
+}
+
+impl ClientCertVerifier for DomainSessions {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verdict = with_active(|session| {
+            // A full handshake starts a new lineage, whatever a declined ticket said.
+            session.lineage_start = None;
+            session.known = None;
+            match self.domain.check(
+                PresentedChain {
+                    end_entity,
+                    intermediates,
+                },
+                session.now,
+            ) {
+                Ok(known) => {
+                    session.known = Some(known);
+                    Ok(ClientCertVerified::assertion())
+                }
+                Err(refusal) => {
+                    session.refusal = Some(refusal);
+                    Err(Error::InvalidCertificate(refusal.to_certificate_error()))
+                }
+            }
+        });
+        verdict.unwrap_or_else(|| Err(Error::General("no session for this handshake".into())))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ProducesTickets for DomainSessions {
+    fn enabled(&self) -> bool {
+        self.resumption.enabled
+    }
+
+    fn lifetime(&self) -> u32 {
+        // RFC 8446, 4.6.1: seven days at the most.
+        const SEVEN_DAYS: u64 = 7 * 24 * 60 * 60;
+        let seconds = self
+            .keys
+            .lifetime()
+            .min(self.resumption.max_lineage_age)
+            .min(SEVEN_DAYS);
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
+    fn encrypt(&self, session_value: &[u8]) -> Option<Vec<u8>> {
+        with_active(|session| {
+            let known = session.known.as_ref()?;
+            let contents = TicketContents {
+                lineage_start: session.lineage_start.unwrap_or(session.now),
+                chain: known.chain,
+                session: session_value,
+            };
+            let ticket = self.keys.seal(&contents.encode(), session.now)?;
+            session.tickets_issued += 1;
+            Some(ticket)
+        })?
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        with_active(|session| match self.honour(ticket, session.now) {
+            Ok((known, lineage_start, session_value)) => {
+                session.known = Some(known);
+                session.lineage_start = Some(lineage_start);
+                session.declined = None;
+                Some(session_value)
+            }
+            Err(declined) => {
+                session.declined = Some(declined);
+                None
+            }
+        })?
+    }
+}

@@ -1,0 +1,543 @@
+//! A TLS connection over TCP that holds no buffers while nothing moves.
+//!
+//! rustls's unbuffered interface leaves the buffers to its caller. Reads go through one scratch buffer per thread, and only
+//! what is left of a record that has not wholly arrived is kept with the connection; writes keep only what the socket did
+//! not take. So a quiet connection costs its protocol state and nothing else.
+//!
+//! It does not decide deadlines, and it verifies nothing: the rustls configuration does.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
+};
+use rustls::{CommonState, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::clock;
+use crate::serve::activity::Activity;
+
+/// Room for one record of the largest size, and for what came with it.
+const SCRATCH: usize = 32 * 1024;
+
+/// The most plaintext that is sealed in one go: one record.
+const MAX_PLAINTEXT: usize = 16 * 1024;
+
+/// What a record is longer than its plaintext, at the most: header, content type, explicit nonce, tag.
+const RECORD_OVERHEAD: usize = 64;
+
+thread_local! {
+    static INCOMING: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+    static PLAINTEXT: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(MAX_PLAINTEXT));
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The protocol state, and the bytes it wants sent.
+struct Records {
+    connection: Box<UnbufferedServerConnection>,
+    outgoing: Vec<u8>,
+    peer_closed: bool,
+    close_notify_sent: bool,
+}
+
+impl Records {
+    /// Processes whole records from the front of `incoming`, giving application data to `sink`. Returns how many bytes are
+    /// done with.
+    fn process(
+        &mut self,
+        incoming: &mut [u8],
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<usize, rustls::Error> {
+        let mut done = 0;
+        loop {
+            let rest = incoming.get_mut(done..).unwrap_or_default();
+            let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(rest);
+            let mut discard = discard;
+            let blocked = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        sink(record.payload);
+                    }
+                    false
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(&mut self.outgoing, |room| data.encode(room))?;
+                    false
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    false
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.peer_closed = true;
+                    false
+                }
+                Ok(_) => true,
+                Err(error) => {
+                    self.encode_alert();
+                    return Err(error);
+                }
+            };
+            done += discard;
+            if blocked {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// After an error, rustls hands out the alert that says so as ordinary outgoing data.
+    fn encode_alert(&mut self) {
+        while let Ok(state) = self.connection.process_tls_records(&mut []).state {
+            match state {
+                ConnectionState::EncodeTlsData(mut data) => {
+                    if encode(&mut self.outgoing, |room| data.encode(room)).is_err() {
+                        return;
+                    }
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                _ => return,
+            }
+        }
+    }
+
+    /// Runs `write` when application data may be sent. `held` is what `incoming` still holds: rustls wants to see it.
+    fn write_traffic<R>(
+        &mut self,
+        held: &mut [u8],
+        write: impl FnOnce(&mut Vec<u8>, WriteTraffic<'_, rustls::server::ServerConnectionData>) -> R,
+    ) -> Option<R> {
+        loop {
+            match self.connection.process_tls_records(held).state {
+                Ok(ConnectionState::WriteTraffic(traffic)) => {
+                    return Some(write(&mut self.outgoing, traffic));
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(&mut self.outgoing, |room| data.encode(room)).ok()?;
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
+                _ => return None,
+            }
+        }
+    }
+
+    fn encrypt(&mut self, plaintext: &[u8], held: &mut [u8]) -> io::Result<()> {
+        self.write_traffic(held, |outgoing, mut traffic| {
+            seal(outgoing, plaintext.len(), |room| {
+                traffic.encrypt(plaintext, room)
+            })
+        })
+        .unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn close_notify(&mut self, held: &mut [u8]) {
+        if !std::mem::replace(&mut self.close_notify_sent, true) {
+            let _ = self.write_traffic(held, |outgoing, mut traffic| {
+                seal(outgoing, 2, |room| traffic.queue_close_notify(room))
+            });
+        }
+    }
+
+    /// Gives the buffer back to the thread when there is nothing in it.
+    fn release_outgoing(&mut self) {
+        let mut buffer = std::mem::take(&mut self.outgoing);
+        buffer.clear();
+        SPARE.with_borrow_mut(|spare| {
+            if spare.capacity() < buffer.capacity() && buffer.capacity() <= 4 * SCRATCH {
+                *spare = buffer;
+            }
+        });
+    }
+}
+
+/// Starts with the thread's spare buffer instead of a new one.
+fn borrow_spare(outgoing: &mut Vec<u8>) {
+    if outgoing.capacity() == 0 {
+        *outgoing = SPARE.with_borrow_mut(std::mem::take);
+    }
+}
+
+/// Appends what `encode` writes to `outgoing`, which is grown by as much as it asks for.
+fn encode(
+    outgoing: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), rustls::Error> {
+    borrow_spare(outgoing);
+    let start = outgoing.len();
+    let mut room = 0;
+    loop {
+        outgoing.resize(start + room, 0);
+        match encode(outgoing.get_mut(start..).unwrap_or_default()) {
+            Ok(written) => {
+                outgoing.truncate(start + written);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(needed)) if needed.required_size > room => {
+                room = needed.required_size;
+            }
+            Err(error) => return Err(rustls::Error::General(error.to_string())),
+        }
+    }
+}
+
+fn seal(
+    outgoing: &mut Vec<u8>,
+    length: usize,
+    encrypt: impl FnOnce(&mut [u8]) -> Result<usize, EncryptError>,
+) -> io::Result<()> {
+    borrow_spare(outgoing);
+    let start = outgoing.len();
+    outgoing.resize(start + length + RECORD_OVERHEAD, 0);
+    let sealed = encrypt(outgoing.get_mut(start..).unwrap_or_default());
+    outgoing.truncate(start + sealed.as_ref().copied().unwrap_or(0));
+    sealed.map(|_| ()).map_err(io::Error::other)
+}
+
+/// The TLS connection of one device.
+pub struct TlsStream {
+    tcp: TcpStream,
+    records: Records,
+    /// The front of a record that has not wholly arrived.
+    incoming: Vec<u8>,
+    /// Application data that arrived and was not read yet, from `plaintext_read` on.
+    plaintext: Vec<u8>,
+    plaintext_read: usize,
+    end_of_file: bool,
+    /// Whether the end of the handshake (the ticket) may wait for the first answer and go with it.
+    tail_may_wait: bool,
+    activity: Rc<Activity>,
+}
+
+impl TlsStream {
+    /// A connection whose handshake has not begun.
+    ///
+    /// # Errors
+    /// rustls refuses the configuration.
+    pub fn new(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            tcp,
+            records: Records {
+                connection: Box::new(UnbufferedServerConnection::new(config)?),
+                outgoing: Vec::new(),
+                peer_closed: false,
+                close_notify_sent: false,
+            },
+            incoming: Vec::new(),
+            plaintext: Vec::new(),
+            plaintext_read: 0,
+            end_of_file: false,
+            tail_may_wait: true,
+            activity: Rc::new(Activity::new(clock::now())),
+        })
+    }
+
+    /// What was negotiated.
+    pub fn state(&self) -> &CommonState {
+        &self.records.connection
+    }
+
+    /// What the connection is doing.
+    pub fn activity(&self) -> &Rc<Activity> {
+        &self.activity
+    }
+
+    /// The first bytes that came and have not been processed: during the handshake, what does not make a record.
+    pub fn unprocessed(&self) -> &[u8] {
+        &self.incoming
+    }
+
+    /// Whether application data is waiting inside.
+    pub fn has_plaintext(&self) -> bool {
+        self.plaintext_read < self.plaintext.len()
+    }
+
+    /// Reads what the device sent, without processing it. 0 is the end of the stream. Cancel safe.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn receive(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        INCOMING.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buffer))?;
+            self.incoming.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// Processes what was received. This is where a handshake's public-key work happens.
+    ///
+    /// # Errors
+    /// The protocol's; the alert that says so is ready to be sent.
+    pub fn process(&mut self) -> Result<(), rustls::Error> {
+        let plaintext = &mut self.plaintext;
+        let done = self
+            .records
+            .process(&mut self.incoming, |data| plaintext.extend_from_slice(data))?;
+        self.incoming.drain(..done);
+        if self.incoming.is_empty() {
+            self.incoming = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Sends everything that waits to be sent. Cancel safe.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn send(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.records.outgoing.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut sent = 0;
+        let result = loop {
+            let rest = self.records.outgoing.get(sent..).unwrap_or_default();
+            if rest.is_empty() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.tcp).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => sent += written,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if result.is_ready() {
+            self.records.release_outgoing();
+            self.activity.bytes_written(false);
+        } else {
+            self.records.outgoing.drain(..sent);
+            self.activity.bytes_written(true);
+        }
+        result
+    }
+
+    /// Waits until the device sends something or closes.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.tcp.readable().await
+    }
+
+    /// Ends a connection whose handshake failed: sends the alert, then reads until the device has closed too, because a
+    /// socket closed with bytes unread sends a reset that may overtake the alert.
+    pub async fn close_after_alert(mut self) {
+        if self.send().await.is_err() {
+            return;
+        }
+        let _ = std::future::poll_fn(|cx| Pin::new(&mut self.tcp).poll_shutdown(cx)).await;
+        let mut budget = 2 * SCRATCH;
+        while let Ok(received) = self.receive().await {
+            self.incoming.clear();
+            budget = budget.saturating_sub(received);
+            if received == 0 || budget == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Ends a connection in order: close_notify, then the end of the TCP stream.
+    pub async fn close(mut self) {
+        let _ = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
+    }
+
+    /// Puts back application data that was read too early.
+    pub fn unread(&mut self, data: &[u8]) {
+        if !data.is_empty() {
+            let rest = self.plaintext.split_off(self.plaintext_read);
+            self.plaintext = [data, &rest].concat();
+            self.plaintext_read = 0;
+        }
+    }
+
+    /// Answers in the clear, for a client that speaks no TLS.
+    pub async fn close_with_plain(mut self, answer: &[u8]) {
+        self.records.outgoing = answer.to_vec();
+        self.close_after_alert().await;
+    }
+
+    fn read_plaintext(&mut self, cursor: &mut ReadBufCursor<'_>) -> bool {
+        let waiting = self
+            .plaintext
+            .get(self.plaintext_read..)
+            .unwrap_or_default();
+        if waiting.is_empty() {
+            return false;
+        }
+        let taken = waiting.len().min(cursor.remaining());
+        cursor.put_slice(waiting.get(..taken).unwrap_or_default());
+        self.plaintext_read += taken;
+        if self.plaintext_read == self.plaintext.len() {
+            self.plaintext = Vec::new();
+            self.plaintext_read = 0;
+        }
+        true
+    }
+
+    /// Reads from the socket and decrypts, into `cursor` first and what does not fit into `plaintext`. Returns the number
+    /// of bytes that came from the socket.
+    fn poll_read_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<usize>> {
+        INCOMING.with_borrow_mut(|scratch| {
+            let held = self.incoming.len();
+            // A held-back record front is at most a record long; the scratch has room for two.
+            let mut buffer = ReadBuf::new(scratch.get_mut(held..).unwrap_or_default());
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buffer))?;
+            let received = buffer.filled().len();
+            let arrived = scratch.get_mut(..held + received).unwrap_or_default();
+            let (front, _) = arrived.split_at_mut(held);
+            front.copy_from_slice(&self.incoming);
+            let plaintext = &mut self.plaintext;
+            let done = self
+                .records
+                .process(arrived, |data| {
+                    let fits = if plaintext.is_empty() {
+                        data.len().min(cursor.remaining())
+                    } else {
+                        0
+                    };
+                    let (now, later) = data.split_at(fits);
+                    cursor.put_slice(now);
+                    plaintext.extend_from_slice(later);
+                })
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let left = arrived.get(done..).unwrap_or_default();
+            if left.is_empty() {
+                self.incoming = Vec::new();
+            } else {
+                self.incoming.clear();
+                self.incoming.extend_from_slice(left);
+            }
+            Poll::Ready(Ok(received))
+        })
+    }
+
+    fn poll_write_plaintext(
+        &mut self,
+        cx: &mut Context<'_>,
+        plaintext: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // A ticket may wait here for company; anything else that waits means that the device is slow to read.
+        if self.records.outgoing.len() >= MAX_PLAINTEXT {
+            ready!(self.poll_send(cx))?;
+        }
+        self.tail_may_wait = false;
+        let plaintext = plaintext.get(..MAX_PLAINTEXT).unwrap_or(plaintext);
+        self.records.encrypt(plaintext, &mut self.incoming)?;
+        match self.poll_send(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // The record is sealed and kept: it counts as written, and the next flush waits for it.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(plaintext.len())),
+        }
+    }
+}
+
+impl Read for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.read_plaintext(&mut cursor) {
+                this.activity.bytes_read(clock::now);
+                return Poll::Ready(Ok(()));
+            }
+            if this.end_of_file || this.records.peer_closed || cursor.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let before = cursor.remaining();
+            let received = match ready!(this.poll_read_records(cx, &mut cursor)) {
+                Ok(received) => received,
+                Err(error) => {
+                    // Best effort for the alert; whoever drives this stream drops it now.
+                    let _ = this.poll_send(cx);
+                    return Poll::Ready(Err(error));
+                }
+            };
+            this.end_of_file = received == 0;
+            if cursor.remaining() < before {
+                this.activity.bytes_read(clock::now);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl Write for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_plaintext(cx, buffer)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // When the first request came with the end of the handshake, the ticket goes with the answer: one segment, not two.
+        if this.tail_may_wait && this.activity.in_request() {
+            return Poll::Ready(Ok(()));
+        }
+        this.tail_may_wait = false;
+        this.poll_send(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.records.close_notify(&mut this.incoming);
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.tcp).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let mut filled = buffers.iter().filter(|buffer| !buffer.is_empty());
+        match (filled.next(), filled.next()) {
+            (None, _) => Poll::Ready(Ok(0)),
+            (Some(only), None) => this.poll_write_plaintext(cx, only),
+            // Head and body in one record: fewer bytes, and one segment where both are small.
+            (Some(first), Some(_)) if first.len() >= MAX_PLAINTEXT => {
+                this.poll_write_plaintext(cx, first)
+            }
+            _ => PLAINTEXT.with_borrow_mut(|gathered| {
+                gathered.clear();
+                for buffer in buffers {
+                    let room = MAX_PLAINTEXT - gathered.len();
+                    gathered.extend_from_slice(buffer.get(..room).unwrap_or(buffer));
+                }
+                this.poll_write_plaintext(cx, gathered)
+            }),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! One worker: one thread, one current-thread runtime, its own listening sockets, its own upstream pools.
+//!
+//! Nothing in here is shared with another thread but the snapshot, the cache and the metrics.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admission::turns::Turns;
+use crate::admission::{self, Admission};
+use crate::clock;
+use crate::connection;
+use crate::drain::Drain;
+use crate::listener;
+use crate::metrics::{self, Metrics};
+use crate::route::Routed;
+use crate::snapshot::Snapshot;
+use crate::upstream::Upstream;
+
+/// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
+/// at the sockets after each turn anyway.
+const EVENT_INTERVAL: u32 = 31;
+
+/// What a worker is given.
+pub struct Start {
+    /// The listening sockets, in the configuration's order.
+    pub sockets: Vec<std::net::TcpListener>,
+    /// The configuration in force.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Bounds on connections and handshakes.
+    pub admission: admission::Settings,
+    /// Turns true when it is time to drain; connections then have `grace` to end.
+    pub stop: watch::Receiver<bool>,
+    /// How long connections may take to end.
+    pub grace: Duration,
+}
+
+/// The worker as its connections see it.
+pub struct Worker {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    unrouted: metrics::Upstream,
+    admission: Admission,
+    turns: Rc<Turns>,
+    drain: Drain,
+    upstreams: RefCell<Upstreams>,
+}
+
+/// Upstreams as built for one snapshot.
+#[derive(Default)]
+struct Upstreams {
+    generation: Option<u64>,
+    built: Vec<Rc<Upstream>>,
+}
+
+impl Worker {
+    /// The configuration in force now.
+    pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The metrics of requests that reach no upstream.
+    pub fn unrouted(&self) -> &metrics::Upstream {
+        &self.unrouted
+    }
+
+    /// Bounds on connections and handshakes.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Turns of public-key work.
+    pub fn turns(&self) -> &Rc<Turns> {
+        &self.turns
+    }
+
+    /// Whether it is time to end.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// The upstream that `routed` names in `snapshot`.
+    pub fn upstream(&self, snapshot: &Snapshot, routed: Routed) -> Option<Rc<Upstream>> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        if upstreams.generation != Some(snapshot.generation()) {
+            // Requests in flight keep the old ones alive until they are done.
+            let build = |settings| Rc::new(Upstream::new(settings, &self.metrics));
+            upstreams.built = snapshot.upstreams().iter().map(build).collect();
+            upstreams.generation = Some(snapshot.generation());
+        }
+        upstreams.built.get(routed.upstream()).cloned()
+    }
+
+    fn sweep(&self) {
+        for upstream in &self.upstreams.borrow().built {
+            upstream.sweep();
+        }
+    }
+}
+
+/// Runs a worker on the calling thread until it is drained.
+///
+/// # Errors
+/// The runtime cannot be made, or a socket cannot be registered with it.
+pub fn run(start: Start) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(EVENT_INTERVAL)
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(serve(start))
+}
+
+async fn serve(start: Start) -> io::Result<()> {
+    let worker = Rc::new(Worker {
+        unrouted: start.metrics.upstream(""),
+        snapshot: start.snapshot,
+        metrics: start.metrics,
+        admission: Admission::new(start.admission),
+        turns: Rc::default(),
+        drain: Drain::default(),
+        upstreams: RefCell::default(),
+    });
+    tokio::task::spawn_local(Rc::clone(worker.turns()).keep());
+    let mut accepting = Vec::new();
+    for (index, socket) in start.sockets.into_iter().enumerate() {
+        let listener = TcpListener::from_std(socket)?;
+        accepting.push(tokio::task::spawn_local(accept(
+            Rc::clone(&worker),
+            index,
+            listener,
+        )));
+    }
+    let mut stop = start.stop;
+    let mut sweep = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            // The sender being gone means that the process is going.
+            _ = stop.wait_for(|stop| *stop) => break,
+            _ = sweep.tick() => worker.sweep(),
+        }
+    }
+    worker.drain.start();
+    for task in accepting {
+        let _ = task.await;
+    }
+    drained(&worker, start.grace).await;
+    Ok(())
+}
+
+async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) {
+    loop {
+        tokio::select! {
+            biased;
+            () = worker.drain.started() => break,
+            accepted = listener::accept(&listener) => {
+                tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
+            }
+        }
+    }
+    // Closing the socket resets whoever waits in the kernel's queue; they were promised nothing, but they can be served.
+    while let Ok(Ok((tcp, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        let accepted = listener::Accepted::new(tcp, peer, clock::now());
+        tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
+    }
+}
+
+async fn drained(worker: &Worker, grace: Duration) {
+    let deadline = clock::now() + grace;
+    while worker.admission.open_connections() > 0 {
+        if clock::now() >= deadline {
+            tracing::warn!(
+                connections = worker.admission.open_connections(),
+                "the grace period is over"
+            );
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
