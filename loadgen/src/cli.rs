@@ -1,0 +1,171 @@
+//! The command line: what can be asked for, and the exit codes.
+
+mod exit;
+mod progress;
+mod run;
+mod signals;
+mod upstream;
+mod value;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use loadgen::report::{json, text};
+
+use exit::Exit;
+
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("LOADGEN_COMMIT"),
+    ", TLS: rustls 0.23 with aws-lc-rs)"
+);
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    the run was made and no threshold failed
+  1    a failure of this program or machine
+  2    a flag, a file or the target cannot be used as given
+  5    the run is void: the generator could not keep up, its numbers are not to be believed
+  99   a threshold failed
+  105  stopped from outside; a partial result was still written";
+
+/// Simulates a fleet of certificate-bearing devices against a mutual-TLS endpoint.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version = VERSION, after_help = EXIT_CODES, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Drive a fleet against a server and report what it cost.
+    Run(Box<run::RunArguments>),
+    /// Print a saved result again.
+    Report {
+        /// A file written by `loadgen run --json`.
+        file: PathBuf,
+    },
+    /// Serve as the upstream behind a gateway under test.
+    Upstream(upstream::UpstreamArguments),
+    /// Print a completion script.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page (roff).
+    Man,
+}
+
+/// Parses the arguments and does what they say.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Report { file } => report(&file),
+        Command::Upstream(arguments) => upstream::serve(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "loadgen", &mut script);
+            print(&script)
+        }
+        Command::Man => man(),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err((exit, error)) => {
+            eprintln!("loadgen: {error:#}");
+            exit.into()
+        }
+    }
+}
+
+/// What a command ends with: an exit code, and for a failure the sentence that explains it.
+type Outcome = Result<Exit, (Exit, anyhow::Error)>;
+
+fn report(file: &std::path::Path) -> Outcome {
+    let result = json::load(file).map_err(|error| (Exit::Usage, error.into()))?;
+    print(text::render(&result).as_bytes())
+}
+
+fn man() -> Outcome {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Arguments::command())
+        .render(&mut page)
+        .map_err(|error| (Exit::Failure, error.into()))?;
+    print(&page)
+}
+
+/// Writes to standard output; a reader that has gone away (`| head`) is no failure.
+fn print(bytes: &[u8]) -> Outcome {
+    match io::stdout().write_all(bytes) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err((Exit::Failure, error.into()))
+        }
+        _ => Ok(Exit::Pass),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        let all = [
+            "loadgen",
+            "run",
+            "--target",
+            "https://127.0.0.1:1",
+            "--pki",
+            "pki",
+        ];
+        let all = all.iter().chain(arguments);
+        Arguments::try_parse_from(all)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn garbage_and_contradictions_name_the_flag() {
+        for (arguments, flag) in [
+            (
+                &["--rate", "10/s", "--connections", "3"][..],
+                "--connections",
+            ),
+            (&["--rate", "fast"], "--rate"),
+            (&["--rate", "0/s"], "--rate"),
+            (&["--rate", "10/s", "--interval", "1s"], "--interval"),
+            (&["--connections", "0"], "--connections"),
+            (&["--connections", "-1"], "--connections"),
+            (&["--duration", "soon"], "--duration"),
+            (&["--duration", "1s", "--count", "3"], "--count"),
+            (&["--count", "0"], "--count"),
+            (&["--mode", "half"], "--mode"),
+            (&["--devices", "0"], "--devices"),
+            (&["--payload", "huge"], "--payload"),
+            (&["--protocol", "h3"], "--protocol"),
+            (&["--connect-to", "localhost"], "--connect-to"),
+            (&["--source-ips", "127.0.0.9-127.0.0.1"], "--source-ips"),
+            (&["--watch-pid", "x"], "--watch-pid"),
+            (&["--threshold", "p99"], "--threshold"),
+            (&["--timeout", "0s"], "--timeout"),
+            (&["--tls", "1.1"], "--tls"),
+            (&["--groups", "X25519,x"], "--groups"),
+            (&["--shards", "0"], "--shards"),
+            (&["--html", "x"], "--html"),
+        ] {
+            let message = refused(arguments);
+            assert!(message.contains(flag), "{arguments:?}: {message}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! `loadgen run`: from flags to a plan, from a result to an exit code.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+use loadgen::fleet::load::device_files;
+use loadgen::measure::Verdict;
+use loadgen::plan::{self, Group, Limit, Pace, Plan, SourceAddresses, Target, Threshold};
+use loadgen::report::{json, text};
+use loadgen::{RunError, RunResult, stop_channel};
+
+use super::exit::Exit;
+use super::progress::Progress;
+use super::value::{self, Arrivals, Mode, Protocol, Tls};
+use super::{Outcome, signals};
+
+/// Arguments of `loadgen run`.
+#[derive(Debug, Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
+Examples:
+  loadgen run --target https://127.0.0.1:8443 --pki pki --mode full --connections 64 --duration 30s
+  loadgen run --target https://127.0.0.1:8443 --pki pki --mode resume --rate 2000/s --watch-pid 4711 --json result.json
+  loadgen run --target https://127.0.0.1:8443 --pki pki --mode idle --devices 4000 --duration 10s --watch-pid 4711"
+)]
+pub(crate) struct RunArguments {
+    /// The server: https://HOST:PORT, with or without a path.
+    #[arg(long, value_name = "URL", value_parser = Target::parse)]
+    target: Target,
+    /// Path to request, instead of the one in --target.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// Connect to this address instead of resolving the host of --target.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    connect_to: Option<SocketAddr>,
+    /// Folder made by `certs-gen fleet`: trust-anchor.pem and devices/.
+    #[arg(long, value_name = "DIR")]
+    pki: PathBuf,
+    /// How many of its devices take part [default: all].
+    #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>)]
+    devices: Option<usize>,
+    /// What each attempt does.
+    #[arg(long, value_enum, default_value = "full")]
+    mode: Mode,
+    /// Open model: attempts start at this rate, whether or not earlier ones are done.
+    #[arg(long, value_name = "N/s", value_parser = value::rate, conflicts_with_all = ["connections", "interval"])]
+    rate: Option<f64>,
+    /// Closed model: so many attempts at a time, back to back [default: 64, or one per device if there are fewer].
+    #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>, conflicts_with = "interval")]
+    connections: Option<usize>,
+    /// Open model: each device once per interval (the same as --rate DEVICES/INTERVAL).
+    #[arg(long, value_name = "TIME", value_parser = value::positive_duration)]
+    interval: Option<Duration>,
+    /// How the arrivals of the open model are spread.
+    #[arg(long, value_enum, default_value = "uniform")]
+    arrivals: Arrivals,
+    /// Length of the measured window [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = value::positive_duration, conflicts_with = "count")]
+    duration: Option<Duration>,
+    /// Stop after exactly so many attempts instead of after a time.
+    #[arg(long, value_name = "N", value_parser = value::at_least_one::<u64>)]
+    count: Option<u64>,
+    /// Load before the measured window [default: 2s; 0s with --count].
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    warmup: Option<Duration>,
+    /// Size of a telemetry body.
+    #[arg(long, value_name = "BYTES", value_parser = value::size, default_value = "256")]
+    payload: usize,
+    /// HTTP version.
+    #[arg(long, value_enum, default_value = "http1")]
+    protocol: Protocol,
+    /// TLS version.
+    #[arg(long, value_enum, default_value = "1.3")]
+    tls: Tls,
+    /// Key exchange groups to offer, in order: X25519, P-256, P-384, X25519MLKEM768.
+    #[arg(long, value_name = "GROUP,…", value_parser = value::group, value_delimiter = ',', default_value = "X25519")]
+    groups: Vec<Group>,
+    /// Local addresses to connect from, in turn [default: 127.0.1.1-127.0.1.250 for a target on 127.0.0.0/8].
+    #[arg(long, value_name = "FIRST-LAST")]
+    source_ips: Option<SourceAddresses>,
+    /// An attempt that is not done after this time has failed.
+    #[arg(long, value_name = "TIME", value_parser = value::positive_duration, default_value = "10s")]
+    timeout: Duration,
+    /// Most attempts in flight in the open model [default: one per device].
+    #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>, conflicts_with = "connections")]
+    max_in_flight: Option<usize>,
+    /// Threads that drive the fleet [default: one per core].
+    #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>)]
+    shards: Option<usize>,
+    /// Seed of everything random.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Read this process's CPU time and memory (the server); may be repeated.
+    #[arg(long, value_name = "PID")]
+    watch_pid: Vec<u32>,
+    /// Write the result to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Fail (exit 99) unless this holds: p99<50ms, max<2s, error_rate<1%, rate>1000/s; may be repeated.
+    #[arg(long, value_name = "EXPR")]
+    threshold: Vec<Threshold>,
+}
+
+/// Makes the run and reports it.
+pub(crate) fn run(arguments: &RunArguments) -> Outcome {
+    let plan = arguments.plan().map_err(|error| (Exit::Usage, error))?;
+    if let Some(path) = &arguments.json {
+        check_writable(path).map_err(|error| (Exit::Usage, error))?;
+    }
+    let (handle, stop) = stop_channel();
+    signals::on_signal(move || handle.stop()).map_err(|error| (Exit::Failure, error.into()))?;
+    let mut progress = Progress::new();
+    let outcome = loadgen::run(&plan, stop, |second| progress.show(second));
+    progress.clear();
+    let result = outcome.map_err(|error| (exit_of_error(&error), error.into()))?;
+    super::print(text::render(&result).as_bytes())?;
+    if let Some(path) = &arguments.json {
+        json::save(&result, path).map_err(|error| (Exit::Failure, error.into()))?;
+        eprintln!("result written to {}", path.display());
+    }
+    Ok(exit_of(&result))
+}
+
+impl RunArguments {
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let mut target = self.target.clone();
+        if let Some(path) = &self.path {
+            target = target
+                .with_path(path)
+                .map_err(|error| anyhow!("--path: {error}"))?;
+        }
+        target.connect_to = self.connect_to;
+        let mut plan = Plan::new(target, &self.pki);
+        plan.devices = self.devices;
+        plan.mode = self.mode.into();
+        plan.pace = self.pace(&plan)?;
+        plan.limit = match (self.count, self.duration) {
+            (Some(count), _) => Limit::Count(count),
+            (None, duration) => Limit::DurationSeconds(duration.unwrap_or(Duration::from_secs(30))),
+        };
+        let warmup = Duration::from_secs(if self.count.is_some() { 0 } else { 2 });
+        plan.warmup = self.warmup.unwrap_or(warmup);
+        plan.payload_bytes = self.payload;
+        plan.protocol = self.protocol.into();
+        plan.tls = self.tls.into();
+        plan.groups.clone_from(&self.groups);
+        if let Some(addresses) = self.source_ips {
+            plan.source_addresses = addresses;
+        }
+        plan.timeout = self.timeout;
+        plan.max_in_flight = self.max_in_flight;
+        plan.shards = self.shards;
+        plan.seed = self.seed;
+        plan.watch_pids.clone_from(&self.watch_pid);
+        plan.thresholds.clone_from(&self.threshold);
+        Ok(plan)
+    }
+
+    /// Devices that will take part; a folder that cannot be read is the run's to complain about.
+    fn fleet_size(&self) -> usize {
+        self.devices
+            .or_else(|| Some(device_files(&self.pki, None).ok()?.len()))
+            .unwrap_or(1)
+    }
+
+    fn pace(&self, plan: &Plan) -> anyhow::Result<Pace> {
+        let pattern = self.arrivals.into();
+        if plan.mode == plan::Mode::Idle {
+            let given = [
+                (self.rate.is_some(), "--rate"),
+                (self.connections.is_some(), "--connections"),
+                (self.interval.is_some(), "--interval"),
+                (self.count.is_some(), "--count"),
+            ];
+            return match given.iter().find(|(given, _)| *given) {
+                Some((_, flag)) => Err(anyhow!(
+                    "--mode idle only holds connections: {flag} means nothing there, leave it out"
+                )),
+                None => Ok(Pace::Hold),
+            };
+        }
+        Ok(match (self.rate, self.interval, self.connections) {
+            (Some(rate_per_second), _, _) => Pace::Open {
+                rate_per_second,
+                pattern,
+            },
+            (None, Some(interval), _) => Pace::Open {
+                rate_per_second: self.fleet_size() as f64 / interval.as_secs_f64(),
+                pattern,
+            },
+            (None, None, Some(connections)) => Pace::Closed { connections },
+            (None, None, None) => Pace::Closed {
+                connections: self.fleet_size().min(MOST_BY_DEFAULT),
+            },
+        })
+    }
+}
+
+/// Attempts at a time when nothing is said about it.
+const MOST_BY_DEFAULT: usize = 64;
+
+/// Finds out before the run, not after it, that its result cannot be written.
+fn check_writable(path: &std::path::Path) -> anyhow::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => std::path::Path::new("."),
+    };
+    if path.is_dir() || !folder.is_dir() {
+        return Err(anyhow!(
+            "--json {}: not a file in an existing folder",
+            path.display()
+        ));
+    }
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
+        .map_err(|error| anyhow!("--json {}: cannot write there: {error}", path.display()))
+}
+
+fn exit_of(result: &RunResult) -> Exit {
+    if result.run.interrupted {
+        Exit::Interrupted
+    } else if result.validity.verdict == Verdict::Void {
+        Exit::Void
+    } else if !result.thresholds_hold() {
+        Exit::Threshold
+    } else {
+        Exit::Pass
+    }
+}
+
+fn exit_of_error(error: &RunError) -> Exit {
+    match error {
+        RunError::Thread(_) | RunError::Runtime(_) | RunError::ShardDied => Exit::Failure,
+        _ => Exit::Usage,
+    }
+}

@@ -1,0 +1,187 @@
+//! Values on the command line: durations, rates, sizes, and the names of choices.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use loadgen::plan;
+
+/// `500ms`, `30s`, `5m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration; write 500ms, 30s or 5m"))
+}
+
+/// A duration longer than nothing.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// `2000/s`.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is not a rate; write 2000/s");
+    let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let per_second = match unit {
+        "s" => 1.0,
+        "m" | "min" => 1.0 / 60.0,
+        _ => return Err(wrong()),
+    };
+    let rate = number.parse::<f64>().map_err(|_| wrong())? * per_second;
+    if rate.is_finite() && rate > 0.0 && rate <= 1e7 {
+        Ok(rate)
+    } else {
+        Err(format!(
+            "`{text}` must be more than nothing and at most 10000000/s"
+        ))
+    }
+}
+
+/// `256`, `64KiB`, `1MiB`.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text.get(digits.len()..) {
+        Some("" | "B") => 1,
+        Some("KiB") => 1 << 10,
+        Some("MiB") => 1 << 20,
+        _ => return Err(format!("`{text}` is not a size; write 256, 64KiB or 1MiB")),
+    };
+    digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|bytes| *bytes <= 64 << 20)
+        .ok_or_else(|| format!("`{text}` is not a size of at most 64MiB"))
+}
+
+/// A count of at least one.
+pub(crate) fn at_least_one<T: std::str::FromStr + PartialOrd + From<u8>>(
+    text: &str,
+) -> Result<T, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number >= T::from(1))
+        .ok_or_else(|| format!("`{text}` is not a whole number of at least 1"))
+}
+
+/// What each attempt does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Connect, full handshake, one GET, close.
+    Full,
+    /// Connect, handshake with the device's newest ticket, one GET, close.
+    Resume,
+    /// One POST on the device's open connection.
+    Telemetry,
+    /// 70 % telemetry, 25 % reconnections with a ticket, 5 % full ones; connections stay open.
+    Mixed,
+    /// Open every device's connection, one GET each, and hold them.
+    Idle,
+}
+
+impl From<Mode> for plan::Mode {
+    fn from(mode: Mode) -> plan::Mode {
+        match mode {
+            Mode::Full => plan::Mode::Full,
+            Mode::Resume => plan::Mode::Resume,
+            Mode::Telemetry => plan::Mode::Telemetry,
+            Mode::Mixed => plan::Mode::Mixed,
+            Mode::Idle => plan::Mode::Idle,
+        }
+    }
+}
+
+/// HTTP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    H2,
+}
+
+impl From<Protocol> for plan::Protocol {
+    fn from(protocol: Protocol) -> plan::Protocol {
+        match protocol {
+            Protocol::Http1 => plan::Protocol::Http1,
+            Protocol::H2 => plan::Protocol::H2,
+        }
+    }
+}
+
+/// TLS version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tls {
+    /// TLS 1.2.
+    #[value(name = "1.2")]
+    Tls12,
+    /// TLS 1.3.
+    #[value(name = "1.3")]
+    Tls13,
+}
+
+impl From<Tls> for plan::TlsVersion {
+    fn from(tls: Tls) -> plan::TlsVersion {
+        match tls {
+            Tls::Tls12 => plan::TlsVersion::Tls12,
+            Tls::Tls13 => plan::TlsVersion::Tls13,
+        }
+    }
+}
+
+/// How arrivals are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Arrivals {
+    /// One every 1/rate seconds.
+    Uniform,
+    /// Independent of each other.
+    Poisson,
+}
+
+impl From<Arrivals> for plan::Pattern {
+    fn from(arrivals: Arrivals) -> plan::Pattern {
+        match arrivals {
+            Arrivals::Uniform => plan::Pattern::Uniform,
+            Arrivals::Poisson => plan::Pattern::Poisson,
+        }
+    }
+}
+
+/// Key exchange group.
+pub(crate) fn group(text: &str) -> Result<plan::Group, String> {
+    match text {
+        "X25519" => Ok(plan::Group::X25519),
+        "P-256" => Ok(plan::Group::P256),
+        "P-384" => Ok(plan::Group::P384),
+        "X25519MLKEM768" => Ok(plan::Group::X25519MlKem768),
+        _ => Err(format!(
+            "`{text}` is not one of X25519, P-256, P-384, X25519MLKEM768"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_everywhere_else() {
+        assert_eq!(rate("2000/s"), Ok(2000.0));
+        assert_eq!(rate("120/m"), Ok(2.0));
+        assert!(
+            ["", "x/s", "-1/s", "0/s", "NaN/s", "inf/s", "5/h"]
+                .iter()
+                .all(|text| rate(text).is_err())
+        );
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert!(
+            ["", "x", "-1", "1GB", "65MiB", "99999999999999999999"]
+                .iter()
+                .all(|text| size(text).is_err())
+        );
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(positive_duration("0s").is_err());
+        assert!(at_least_one::<usize>("0").is_err());
+    }
+}

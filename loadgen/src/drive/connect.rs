@@ -1,0 +1,88 @@
+//! From nothing to an encrypted connection: bind, connect, TLS handshake.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use super::exchange::Connection;
+use super::failure;
+use super::observed::{Observation, Observed};
+use super::open::OpenConnections;
+use super::tls;
+use crate::fleet::Device;
+use crate::measure::outcome::ServerFault;
+use crate::measure::{Attempt, Cause, HandshakeKind};
+use crate::plan::{Protocol, SourceAddresses};
+
+/// Opens the connections of one shard.
+pub(crate) struct Connector {
+    pub(crate) address: SocketAddr,
+    pub(crate) server_name: ServerName<'static>,
+    pub(crate) source_addresses: SourceAddresses,
+    pub(crate) protocol: Protocol,
+    pub(crate) configuration: ClientConfig,
+    pub(crate) open: Rc<OpenConnections>,
+}
+
+impl Connector {
+    /// Opens a connection for `device`, offering its ticket if `offer`; notes each step in `attempt`.
+    pub(crate) async fn connect(
+        &self,
+        device: &Device,
+        offer: bool,
+        attempt: &mut Attempt,
+    ) -> Result<Connection, Cause> {
+        attempt.resumption_wanted = offer;
+        device.tickets.prepare(offer);
+        let observation = Observation::new(device.tickets.clone());
+
+        let stream = self
+            .tcp(device)
+            .await
+            .map_err(|error| failure::cause_of(&error))?;
+        attempt.tcp_done = Some(Instant::now());
+
+        let connector = TlsConnector::from(tls::for_device(&self.configuration, device));
+        let handshake = connector.connect(self.server_name.clone(), stream);
+        let stream = handshake
+            .await
+            .map_err(|error| match failure::cause_of(&error) {
+                // The library turns an end of stream in mid-handshake into an error of its own.
+                Cause::Local(_) => Cause::Closed,
+                cause => cause,
+            });
+        attempt.resumption_offered = device.tickets.offered();
+        let stream = stream?;
+        attempt.client_finished = Some(Instant::now());
+
+        let (_, session) = stream.get_ref();
+        attempt.handshake = match session.handshake_kind() {
+            Some(rustls::HandshakeKind::Resumed) => Some(HandshakeKind::Resumed),
+            Some(rustls::HandshakeKind::FullWithHelloRetryRequest) => Some(HandshakeKind::FullHrr),
+            Some(rustls::HandshakeKind::Full) | None => Some(HandshakeKind::Full),
+        };
+        if self.protocol == Protocol::H2 && session.alpn_protocol() != Some(b"h2") {
+            return Err(Cause::RefusedServer(ServerFault::Alpn));
+        }
+        let stream = Observed::new(stream, Rc::clone(&observation));
+        Connection::start(self.protocol, stream, observation, &self.open).await
+    }
+
+    async fn tcp(&self, device: &Device) -> io::Result<TcpStream> {
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_nodelay(true)?;
+        if let Some(source) = self.source_addresses.of(device.number) {
+            socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+        }
+        socket.connect(self.address).await
+    }
+}

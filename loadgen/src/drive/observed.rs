@@ -1,0 +1,171 @@
+//! A TLS stream that notes when the server is first heard, and why the stream failed.
+//!
+//! HTTP libraries report a failed connection in their own words, sometimes to the wrong party. What happened is best
+//! seen here, where the bytes pass.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::failure;
+use crate::fleet::ticket::TicketSlot;
+use crate::measure::Cause;
+
+/// What was seen on one connection; shared between the stream and the attempt that uses it.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    /// First sign of acceptance since [`Observation::begin`]: a session ticket or a byte.
+    pub(crate) accepted: Cell<Option<Instant>>,
+    /// First byte of data since [`Observation::begin`].
+    pub(crate) first_byte: Cell<Option<Instant>>,
+    /// Why the stream failed or ended.
+    pub(crate) cause: Cell<Option<Cause>>,
+    tickets: Arc<TicketSlot>,
+    tickets_at_begin: Cell<u32>,
+}
+
+impl Observation {
+    pub(crate) fn new(tickets: Arc<TicketSlot>) -> Rc<Observation> {
+        Rc::new(Observation {
+            accepted: Cell::new(None),
+            first_byte: Cell::new(None),
+            cause: Cell::new(None),
+            tickets_at_begin: Cell::new(tickets.received()),
+            tickets,
+        })
+    }
+
+    /// A new attempt begins on the connection.
+    pub(crate) fn begin(&self) {
+        self.accepted.set(None);
+        self.first_byte.set(None);
+        self.tickets_at_begin.set(self.tickets.received());
+    }
+
+    /// Tickets received since the attempt began.
+    pub(crate) fn tickets_received(&self) -> u32 {
+        self.tickets
+            .received()
+            .wrapping_sub(self.tickets_at_begin.get())
+    }
+
+    fn heard(&self, data: bool) {
+        if self.first_byte.get().is_some() || (!data && self.accepted.get().is_some()) {
+            return;
+        }
+        if !data && self.tickets_received() == 0 {
+            return;
+        }
+        let now = Instant::now();
+        if data {
+            self.first_byte.set(Some(now));
+        }
+        if self.accepted.get().is_none() {
+            self.accepted.set(Some(now));
+        }
+    }
+
+    fn failed(&self, cause: Cause) {
+        if self.cause.get().is_none() {
+            self.cause.set(Some(cause));
+        }
+    }
+}
+
+/// The stream of one connection.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    stream: TlsStream<TcpStream>,
+    observation: Rc<Observation>,
+}
+
+impl Observed {
+    pub(crate) fn new(stream: TlsStream<TcpStream>, observation: Rc<Observation>) -> Observed {
+        Observed {
+            stream,
+            observation,
+        }
+    }
+
+    /// A server that refuses sends its alert and closes; a write then fails before the alert was read. The alert says
+    /// more than the failed write.
+    fn write_failed(&mut self, context: &mut Context<'_>, error: &io::Error) {
+        let mut bytes = [0; 64];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+        if let Poll::Ready(Err(read_error)) = read {
+            self.observation.failed(failure::cause_of(&read_error));
+        }
+        self.observation.failed(failure::cause_of(error));
+    }
+
+    fn note<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &result {
+            self.write_failed(context, error);
+        }
+        result
+    }
+}
+
+impl AsyncRead for Observed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let filled = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match &result {
+            Poll::Ready(Ok(())) if buffer.filled().len() > filled => self.observation.heard(true),
+            Poll::Ready(Ok(())) => self.observation.failed(Cause::Closed),
+            Poll::Ready(Err(error)) => self.observation.failed(failure::cause_of(error)),
+            Poll::Pending => self.observation.heard(false),
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Observed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(context, result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        self.note(context, result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,250 @@
+//! One shard: a thread with its own runtime, devices and recorder. Nothing on its hot path is shared with another.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::budget::Budget;
+use super::connect::Connector;
+use super::exchange::{Connection, Requests};
+use super::open::OpenConnections;
+use crate::fleet::Device;
+use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION};
+use crate::measure::{Attempt, Cause, Failure, Moment, Recorder, Second};
+
+/// What a shard tells the controller.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Devices are loaded and prepared; load may begin. With the number of devices that could not be prepared.
+    Ready {
+        /// Devices whose preparation failed.
+        unprepared: u64,
+    },
+    /// The run cannot go on.
+    Fatal(Fatal),
+    /// One second has passed.
+    Second(Box<Second>),
+    /// The window has ended and every attempt has its outcome; connections are still open.
+    Drained {
+        /// Connections open.
+        open: u64,
+        /// CPU time of the shard's thread over the window's length.
+        cpu_share: f64,
+    },
+    /// All connections are closed.
+    Finished(Box<Recorder>),
+}
+
+/// A first attempt that shows that no later one can succeed.
+#[derive(Debug)]
+pub(crate) enum Fatal {
+    /// Reading the fleet failed.
+    Fleet(crate::fleet::FleetError),
+    /// The runtime or its timer could not be made.
+    Io(std::io::Error),
+    /// The first connection failed in a way that only the operator can mend.
+    First(Cause),
+}
+
+/// What the tasks of one shard share.
+pub(crate) struct Shard {
+    pub(crate) devices: Vec<Device>,
+    pub(crate) connector: Connector,
+    pub(crate) requests: Requests,
+    pub(crate) timeout: Duration,
+    pub(crate) open: Rc<OpenConnections>,
+    held: RefCell<Vec<Option<Connection>>>,
+    budget: RefCell<Budget>,
+    recorder: RefCell<Recorder>,
+    second: RefCell<Second>,
+    idle: Notify,
+    /// Nothing more is to be released.
+    pub(crate) stopping: Cell<bool>,
+    connected_once: Cell<bool>,
+    messages: mpsc::Sender<Message>,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        devices: Vec<Device>,
+        connector: Connector,
+        requests: Requests,
+        timeout: Duration,
+        max_in_flight: usize,
+        messages: mpsc::Sender<Message>,
+    ) -> Shard {
+        Shard {
+            held: RefCell::new(devices.iter().map(|_| None).collect()),
+            budget: RefCell::new(Budget::new(devices.len(), max_in_flight)),
+            devices,
+            open: Rc::clone(&connector.open),
+            connector,
+            requests,
+            timeout,
+            recorder: RefCell::new(Recorder::new()),
+            second: RefCell::new(Second::new(0)),
+            idle: Notify::new(),
+            stopping: Cell::new(false),
+            connected_once: Cell::new(false),
+            messages,
+        }
+    }
+
+    /// Tells the controller. If it has gone there is nobody left to tell.
+    pub(crate) fn tell(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+
+    pub(crate) fn take_device(&self) -> Option<usize> {
+        self.budget.borrow_mut().take()
+    }
+
+    pub(crate) fn give_back(&self, index: usize) {
+        let in_flight = {
+            let mut budget = self.budget.borrow_mut();
+            budget.give_back(index);
+            budget.in_flight()
+        };
+        if in_flight == 0 {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Every attempt has its outcome, or the patience is over.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        let everything_done = async {
+            loop {
+                let notified = self.idle.notified();
+                if self.budget.borrow().in_flight() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        if tokio::time::timeout(patience, everything_done)
+            .await
+            .is_err()
+        {
+            self.recorder.borrow_mut().abandon(Failure {
+                cause: Cause::Abandoned,
+                moment: Moment::Response,
+            });
+        }
+    }
+
+    pub(crate) fn started(&self, attempt: &Attempt) {
+        let lag = attempt.started.saturating_duration_since(attempt.intended);
+        self.recorder.borrow_mut().start(attempt.measured, lag);
+        let mut second = self.second.borrow_mut();
+        second.intended += 1;
+        second.started += 1;
+    }
+
+    pub(crate) fn finished(&self, attempt: &Attempt, outcome: Result<(), Failure>) {
+        self.recorder.borrow_mut().finish(attempt, outcome);
+        let mut second = self.second.borrow_mut();
+        match outcome {
+            Ok(()) => {
+                second.ok += 1;
+                if let Some(time) = attempt.response_time() {
+                    second.record(time);
+                }
+            }
+            Err(_) => second.failed += 1,
+        }
+        drop(second);
+        self.judge_first(outcome);
+    }
+
+    /// The very first outcome tells whether the run makes sense at all.
+    fn judge_first(&self, outcome: Result<(), Failure>) {
+        if self.connected_once.replace(true) {
+            return;
+        }
+        if let Err(Failure { cause, .. }) = outcome
+            && only_the_operator_can_mend(cause)
+        {
+            self.stopping.set(true);
+            self.tell(Message::Fatal(Fatal::First(cause)));
+        }
+    }
+
+    pub(crate) fn overflow(&self, measured: bool) {
+        self.recorder.borrow_mut().overflow(measured);
+        let mut second = self.second.borrow_mut();
+        second.intended += 1;
+        second.overflow += 1;
+    }
+
+    /// Hands over one second of the series and begins the next.
+    pub(crate) fn close_second(&self, index: u64) {
+        let mut second = self.second.replace(Second::new(index + 1));
+        second.index = index;
+        second.open = self.open.count();
+        self.tell(Message::Second(Box::new(second)));
+    }
+
+    pub(crate) fn take_held(&self, index: usize) -> Option<Connection> {
+        self.held.borrow_mut().get_mut(index)?.take()
+    }
+
+    pub(crate) fn hold(&self, index: usize, connection: Connection) {
+        if let Some(slot) = self.held.borrow_mut().get_mut(index) {
+            *slot = Some(connection);
+        }
+    }
+
+    /// Closes the held connections, each with its goodbye.
+    pub(crate) async fn close_held(&self) {
+        let held: Vec<_> = self
+            .held
+            .borrow_mut()
+            .iter_mut()
+            .filter_map(Option::take)
+            .collect();
+        for connection in held {
+            connection.close().await;
+        }
+    }
+
+    pub(crate) fn failed_before(&self) -> u64 {
+        self.recorder.borrow().before.counts.failed
+    }
+
+    pub(crate) fn take_recorder(&self) -> Recorder {
+        self.recorder.take()
+    }
+}
+
+/// Whether every later attempt must fail in the same way.
+fn only_the_operator_can_mend(cause: Cause) -> bool {
+    match cause {
+        Cause::ConnectRefused | Cause::Unreachable | Cause::RefusedServer(_) | Cause::Local(_) => {
+            true
+        }
+        Cause::Refused(alert) => alert == NO_APPLICATION_PROTOCOL || alert == PROTOCOL_VERSION,
+        _ => false,
+    }
+}
+
+/// CPU time of this thread.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// A share of one core.
+pub(crate) fn share(cpu: Duration, since: Instant) -> f64 {
+    let elapsed = since.elapsed().as_secs_f64();
+    if elapsed > 0.0 {
+        cpu.as_secs_f64() / elapsed
+    } else {
+        0.0
+    }
+}

@@ -1,0 +1,47 @@
+//! Samples: what one attempt was like, and what all of them were like together.
+//!
+//! Imports no other module of this crate and performs no load itself: recorders are filled by `drive` and read by
+//! `report`.
+
+pub mod attempt;
+pub mod health;
+pub mod outcome;
+pub mod process;
+pub mod recorder;
+pub mod series;
+
+pub use attempt::{Attempt, HandshakeKind};
+pub use health::{Health, Verdict};
+pub use outcome::{Cause, Failure, LocalCause, Moment};
+pub use process::{Watched, Watcher};
+pub use recorder::{Counts, Recorder};
+pub use series::{Second, Series};
+
+use std::time::{Duration, SystemTime};
+
+/// Everything measured in one run, all shards together.
+#[derive(Debug)]
+pub struct Measurement {
+    /// When the measured window began.
+    pub started_at: SystemTime,
+    /// Length of the measured window.
+    pub window: Duration,
+    /// Samples of all shards.
+    pub recorder: Recorder,
+    /// One entry per second of load.
+    pub series: Vec<Second>,
+    /// Connections open when the window ended.
+    pub open_at_end: u64,
+    /// Devices that took part.
+    pub devices: usize,
+    /// Threads that drove them.
+    pub shards: usize,
+    /// Devices whose preparation failed.
+    pub unprepared: u64,
+    /// The generator's own condition.
+    pub health: Health,
+    /// The watched processes, where any were named.
+    pub watched: Option<Watched>,
+    /// Whether the run was stopped from outside.
+    pub interrupted: bool,
+}

@@ -1,0 +1,85 @@
+//! One attempt: when each of its steps happened.
+
+use std::time::{Duration, Instant};
+
+use super::outcome::Moment;
+
+/// Handshake kind as the TLS library reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeKind {
+    /// Full handshake.
+    Full,
+    /// Full handshake after a HelloRetryRequest (RFC 8446 section 4.1.4).
+    FullHrr,
+    /// Resumed with a session ticket.
+    Resumed,
+}
+
+/// One attempt of one device.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Whether it belongs to the measured window (and not to the preparation or the warm-up).
+    pub measured: bool,
+    /// When the plan wanted it to start.
+    pub intended: Instant,
+    /// When it did start.
+    pub started: Instant,
+    /// TCP connection established; `None` on a connection that was open already.
+    pub tcp_done: Option<Instant>,
+    /// The client's last handshake flight was written. In TLS 1.3 the server may still refuse.
+    pub client_finished: Option<Instant>,
+    /// First sign that the server has accepted the client: a session ticket or a byte of data.
+    pub accepted: Option<Instant>,
+    /// First byte of data from the server.
+    pub first_byte: Option<Instant>,
+    /// Response complete.
+    pub done: Option<Instant>,
+    /// Kind of the handshake; `None` on a connection that was open already.
+    pub handshake: Option<HandshakeKind>,
+    /// Whether the attempt was to resume.
+    pub resumption_wanted: bool,
+    /// Whether it had a ticket to offer.
+    pub resumption_offered: bool,
+    /// Session tickets received.
+    pub tickets_received: u32,
+}
+
+impl Attempt {
+    /// An attempt that starts now.
+    pub fn start(intended: Instant, measured: bool) -> Attempt {
+        Attempt {
+            measured,
+            intended,
+            started: Instant::now(),
+            tcp_done: None,
+            client_finished: None,
+            accepted: None,
+            first_byte: None,
+            done: None,
+            handshake: None,
+            resumption_wanted: false,
+            resumption_offered: false,
+            tickets_received: 0,
+        }
+    }
+
+    /// What the attempt is waiting for, for a failure that happens now.
+    pub fn moment(&self) -> Moment {
+        match self {
+            attempt if attempt.first_byte.is_some() => Moment::Response,
+            attempt if attempt.client_finished.is_some() => Moment::FirstByte,
+            attempt if attempt.tcp_done.is_some() => Moment::Handshake,
+            _ => Moment::Tcp,
+        }
+    }
+
+    /// From the intended start to the complete response.
+    pub fn response_time(&self) -> Option<Duration> {
+        Some(self.done?.saturating_duration_since(self.intended))
+    }
+
+    /// From the actual start to the complete response.
+    pub fn service_time(&self) -> Option<Duration> {
+        Some(self.done?.saturating_duration_since(self.started))
+    }
+}

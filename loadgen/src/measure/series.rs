@@ -1,0 +1,111 @@
+//! One entry per second of load: each shard closes its second and hands it over; the controller adds them up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// What happened in one second.
+#[derive(Debug, Clone)]
+pub struct Second {
+    /// Seconds since the load began (warm-up included).
+    pub index: u64,
+    /// Arrivals that the plan asked for.
+    pub intended: u64,
+    /// Attempts begun.
+    pub started: u64,
+    /// Attempts completed well.
+    pub ok: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Arrivals that found no free device.
+    pub overflow: u64,
+    /// Connections open at its end.
+    pub open: u64,
+    /// Response times of the attempts completed in it, in microseconds, two significant digits.
+    pub response: Histogram<u32>,
+}
+
+impl Second {
+    /// An empty second.
+    pub fn new(index: u64) -> Second {
+        #[expect(
+            clippy::expect_used,
+            reason = "the bounds are constants which the library accepts"
+        )]
+        let response = Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("constant bounds");
+        Second {
+            index,
+            intended: 0,
+            started: 0,
+            ok: 0,
+            failed: 0,
+            overflow: 0,
+            open: 0,
+            response,
+        }
+    }
+
+    /// Records the response time of a completed attempt.
+    pub fn record(&mut self, response: Duration) {
+        let microseconds = u64::try_from(response.as_micros()).unwrap_or(u64::MAX);
+        self.response.saturating_record(microseconds.max(1));
+    }
+
+    fn merge(&mut self, other: &Second) {
+        self.intended += other.intended;
+        self.started += other.started;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.overflow += other.overflow;
+        self.open += other.open;
+        // Cannot fail: both have the same bounds.
+        let _ = self.response.add(&other.response);
+    }
+}
+
+/// The seconds of all shards.
+#[derive(Debug, Default)]
+pub struct Series {
+    seconds: BTreeMap<u64, (Second, usize)>,
+}
+
+impl Series {
+    /// Adds one shard's second; returns the sum once all `shards` have handed theirs over.
+    pub fn add(&mut self, second: Second, shards: usize) -> Option<&Second> {
+        let index = second.index;
+        let entry = self
+            .seconds
+            .entry(index)
+            .and_modify(|(sum, _)| sum.merge(&second))
+            .or_insert((second, 0));
+        entry.1 += 1;
+        (entry.1 == shards).then_some(&entry.0)
+    }
+
+    /// All seconds, in order.
+    pub fn into_seconds(self) -> Vec<Second> {
+        self.seconds
+            .into_values()
+            .map(|(second, _)| second)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_is_complete_when_every_shard_has_handed_it_over() {
+        let mut series = Series::default();
+        let mut second = Second::new(0);
+        second.ok = 2;
+        second.record(Duration::from_millis(3));
+        assert!(series.add(second.clone(), 2).is_none());
+        assert!(series.add(Second::new(1), 2).is_none());
+        let sum = series.add(second, 2).unwrap();
+        assert_eq!((sum.ok, sum.response.len()), (4, 2));
+        assert_eq!(series.into_seconds().len(), 2);
+    }
+}

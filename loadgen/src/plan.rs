@@ -1,0 +1,195 @@
+//! What is to happen, and when: a plain value, pure and seeded.
+//!
+//! A [`Plan`] says everything that a run needs to know. This module does not open files, read clocks or touch the
+//! network, and it imports no other module of this crate: two machines with the same plan release the same arrivals.
+
+pub mod arrival;
+pub mod seconds;
+pub mod source;
+pub mod target;
+pub mod threshold;
+pub mod workload;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use arrival::{ArrivalTimes, Pattern, Share};
+pub use source::SourceAddresses;
+pub use target::Target;
+pub use threshold::Threshold;
+pub use workload::{Action, Actions, Connect, Mode};
+
+/// Everything that a run is told. Saved as `choices` in the result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The server under test.
+    pub target: Target,
+    /// Folder with `trust-anchor.pem` and `devices/`.
+    pub pki: PathBuf,
+    /// How many devices of the folder take part; `None` means all of them.
+    pub devices: Option<usize>,
+    /// What each arrival does.
+    pub mode: Mode,
+    /// Open or closed model.
+    pub pace: Pace,
+    /// When the measured window ends.
+    pub limit: Limit,
+    /// Time under load before the measured window, in seconds.
+    #[serde(with = "seconds", rename = "warmup_seconds")]
+    pub warmup: Duration,
+    /// Size of a telemetry body.
+    pub payload_bytes: usize,
+    /// HTTP version offered (by ALPN) and spoken.
+    pub protocol: Protocol,
+    /// TLS version offered.
+    pub tls: TlsVersion,
+    /// Key exchange groups offered, in this order; a key share is sent for the first.
+    pub groups: Vec<Group>,
+    /// Local addresses from which the devices connect, in turn.
+    pub source_addresses: SourceAddresses,
+    /// An attempt that is not done this long after its start is a timeout, in seconds.
+    #[serde(with = "seconds", rename = "timeout_seconds")]
+    pub timeout: Duration,
+    /// Most attempts at a time in the open model; `None` means as many as there are devices.
+    pub max_in_flight: Option<usize>,
+    /// Seed of everything random in the plan.
+    pub seed: u64,
+    /// Threads that drive the fleet; `None` means one per core.
+    pub shards: Option<usize>,
+    /// Processes whose CPU time and memory are read (the server under test).
+    pub watch_pids: Vec<u32>,
+    /// What the result must satisfy.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// How attempts are released.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "model")]
+pub enum Pace {
+    /// Open model: attempts start when the schedule says so, whether or not earlier ones are done.
+    Open {
+        /// Arrivals per second over the whole fleet.
+        rate_per_second: f64,
+        /// How the arrivals are spread over a second.
+        pattern: Pattern,
+    },
+    /// Closed model: this many attempts at a time, back to back.
+    Closed {
+        /// Attempts in flight at any time.
+        connections: usize,
+    },
+    /// Nothing is released: the connections that were opened beforehand are held.
+    Hold,
+}
+
+/// When the measured window ends.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// After this time, in seconds.
+    #[serde(with = "seconds")]
+    DurationSeconds(Duration),
+    /// After exactly this many attempts.
+    Count(u64),
+}
+
+/// HTTP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1 with keep-alive.
+    Http1,
+    /// HTTP/2, one request at a time per connection.
+    H2,
+}
+
+/// TLS version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246), with extended master secret.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// Key exchange group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Group {
+    /// X25519.
+    X25519,
+    /// NIST P-256 (secp256r1).
+    #[serde(rename = "P-256")]
+    P256,
+    /// NIST P-384 (secp384r1).
+    #[serde(rename = "P-384")]
+    P384,
+    /// Hybrid post-quantum key exchange.
+    #[serde(rename = "X25519MLKEM768")]
+    X25519MlKem768,
+}
+
+impl Plan {
+    /// A plan with the same defaults as the command line: full handshakes, 64 connections at a time, 30 seconds.
+    pub fn new(target: Target, pki: impl Into<PathBuf>) -> Plan {
+        let source_addresses = SourceAddresses::automatic(&target);
+        Plan {
+            target,
+            pki: pki.into(),
+            devices: None,
+            mode: Mode::Full,
+            pace: Pace::Closed { connections: 64 },
+            limit: Limit::DurationSeconds(Duration::from_secs(30)),
+            warmup: Duration::from_secs(2),
+            payload_bytes: 256,
+            protocol: Protocol::Http1,
+            tls: TlsVersion::Tls13,
+            groups: vec![Group::X25519],
+            source_addresses,
+            timeout: Duration::from_secs(10),
+            max_in_flight: None,
+            seed: 1,
+            shards: None,
+            watch_pids: Vec::new(),
+            thresholds: Vec::new(),
+        }
+    }
+}
+
+/// Part `index` of `total` when it is split as evenly as whole numbers allow into `parts` parts.
+pub fn part_of(total: u64, index: usize, parts: usize) -> u64 {
+    let parts = parts.max(1) as u64;
+    let index = index as u64;
+    total / parts + u64::from(index < total % parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_add_up_to_the_total() {
+        for total in [0, 1, 7, 64, 1001] {
+            for parts in 1..9 {
+                let sum: u64 = (0..parts).map(|index| part_of(total, index, parts)).sum();
+                assert_eq!(sum, total);
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_survives_json() {
+        let target = Target::parse("https://127.0.0.1:8443").unwrap();
+        let mut plan = Plan::new(target, "pki");
+        plan.pace = Pace::Open {
+            rate_per_second: 2000.0,
+            pattern: Pattern::Poisson,
+        };
+        plan.limit = Limit::Count(12);
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    }
+}

@@ -1,0 +1,125 @@
+//! Local addresses from which devices connect.
+//!
+//! One address has some 28,000 ports and a closed connection keeps its port for a minute, so a single address carries
+//! fewer than 500 connections a second. Loopback has 16 million addresses: by default a run against it uses 250.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::target::Target;
+
+/// A range of local addresses, or none: then the kernel chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct SourceAddresses {
+    range: Option<(Ipv4Addr, Ipv4Addr)>,
+}
+
+/// Why a range of addresses cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SourceAddressesError {
+    /// Not an address or `FIRST-LAST`.
+    #[error("`{0}` is not an IPv4 address or a range such as 127.0.1.1-127.0.1.250")]
+    Malformed(String),
+    /// The last lies before the first.
+    #[error("the range `{0}` ends before it begins")]
+    Backwards(String),
+}
+
+impl SourceAddresses {
+    /// 127.0.1.1 to 127.0.1.250 for a target on IPv4 loopback, the kernel's choice otherwise.
+    pub fn automatic(target: &Target) -> SourceAddresses {
+        let range = match target.literal_address().map(|address| address.ip()) {
+            Some(IpAddr::V4(ip)) if ip.is_loopback() => {
+                Some((Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(127, 0, 1, 250)))
+            }
+            _ => None,
+        };
+        SourceAddresses { range }
+    }
+
+    /// The address of device number `index`, the range used round and round.
+    pub fn of(&self, index: usize) -> Option<Ipv4Addr> {
+        let (first, last) = self.range?;
+        let size = last.to_bits() as usize - first.to_bits() as usize + 1;
+        let offset = u32::try_from(index % size).ok()?;
+        Some(Ipv4Addr::from_bits(first.to_bits() + offset))
+    }
+}
+
+impl FromStr for SourceAddresses {
+    type Err = SourceAddressesError;
+
+    fn from_str(text: &str) -> Result<SourceAddresses, SourceAddressesError> {
+        if text.is_empty() {
+            return Ok(SourceAddresses::default());
+        }
+        let malformed = || SourceAddressesError::Malformed(text.to_owned());
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let first: Ipv4Addr = first.trim().parse().map_err(|_| malformed())?;
+        let last: Ipv4Addr = last.trim().parse().map_err(|_| malformed())?;
+        if last < first {
+            return Err(SourceAddressesError::Backwards(text.to_owned()));
+        }
+        Ok(SourceAddresses {
+            range: Some((first, last)),
+        })
+    }
+}
+
+impl fmt::Display for SourceAddresses {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.range {
+            Some((first, last)) if first == last => write!(formatter, "{first}"),
+            Some((first, last)) => write!(formatter, "{first}-{last}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<SourceAddresses> for String {
+    fn from(addresses: SourceAddresses) -> String {
+        addresses.to_string()
+    }
+}
+
+impl TryFrom<String> for SourceAddresses {
+    type Error = SourceAddressesError;
+
+    fn try_from(text: String) -> Result<SourceAddresses, SourceAddressesError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_goes_round_and_round() {
+        let range: SourceAddresses = "127.0.1.1-127.0.1.3".parse().unwrap();
+        assert_eq!(range.of(0), Some(Ipv4Addr::new(127, 0, 1, 1)));
+        assert_eq!(range.of(5), Some(Ipv4Addr::new(127, 0, 1, 3)));
+        assert_eq!(range.to_string(), "127.0.1.1-127.0.1.3");
+        assert_eq!(SourceAddresses::default().of(3), None);
+    }
+
+    #[test]
+    fn refuses_nonsense() {
+        for text in ["x", "127.0.0.1-", "127.0.0.9-127.0.0.1", "1.2.3.4-5", "::1"] {
+            assert!(text.parse::<SourceAddresses>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn automatic_only_for_loopback() {
+        let automatic = |text| SourceAddresses::automatic(&Target::parse(text).unwrap());
+        assert!(automatic("https://127.0.0.1:1").of(0).is_some());
+        assert!(automatic("https://192.0.2.1:1").of(0).is_none());
+        assert!(automatic("https://gateway.example").of(0).is_none());
+    }
+}

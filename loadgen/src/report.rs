@@ -1,0 +1,238 @@
+//! The result of a run: a self-contained value, saved as JSON, shown as text.
+//!
+//! Made from a plan and a measurement; never imports `drive`, so that a saved run can be reported again, by another
+//! version, on another machine.
+
+pub mod assemble;
+pub mod environment;
+pub mod json;
+pub mod metric;
+pub mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub use environment::Host;
+pub use metric::{Metric, Quantile};
+
+use crate::measure::Verdict;
+use crate::plan::Plan;
+
+/// Name and version of the schema of a saved result.
+pub const SCHEMA: &str = "loadgen.result/1";
+
+/// One run's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// When, how long, by what.
+    pub run: Run,
+    /// The machine that made the load.
+    pub host: Host,
+    /// What the run was told.
+    pub choices: Plan,
+    /// Whether to believe it.
+    pub validity: Validity,
+    /// Attempts in the measured window.
+    pub counts: Counts,
+    /// Successful attempts per second of the window.
+    pub rate_per_second: f64,
+    /// Handshakes in the window that the server accepted, by kind.
+    pub handshakes: Handshakes,
+    /// Resumption in the window.
+    pub resumption: Resumption,
+    /// Connections open when the window ended.
+    pub open_connections_at_end: u64,
+    /// The same counts for preparation and warm-up: a server's own counters include them.
+    pub before_window: BeforeWindow,
+    /// Times, by operation.
+    pub metrics: Vec<Metric>,
+    /// Failures in the window.
+    pub errors: Vec<ErrorCount>,
+    /// One entry per second, warm-up included.
+    pub seconds: Vec<SecondOfRun>,
+    /// The watched processes.
+    pub watched: Option<WatchedProcess>,
+    /// What the result had to satisfy, and whether it does.
+    pub thresholds: Vec<ThresholdOutcome>,
+}
+
+/// When, how long, by what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Begin of the measured window, RFC 3339, UTC.
+    pub started_at: String,
+    /// Length of the measured window in seconds.
+    pub window_seconds: f64,
+    /// Devices that took part.
+    pub devices: usize,
+    /// Threads that drove them.
+    pub shards: usize,
+    /// Stopped from outside: the result is partial.
+    pub interrupted: bool,
+    /// Version of loadgen.
+    pub loadgen_version: String,
+}
+
+/// Whether to believe a result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validity {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is not `valid`, the worst first.
+    pub reasons: Vec<String>,
+    /// CPU share of each shard's thread.
+    pub shard_cpu_shares: Vec<f64>,
+    /// Share of the machine's time taken by the hypervisor.
+    pub steal_share: Option<f64>,
+}
+
+/// How many attempts came how far. `intended = started + overflow`; `started = ok + refused_as_expected + failed`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Arrivals that the plan asked for.
+    pub intended: u64,
+    /// Attempts begun.
+    pub started: u64,
+    /// Handshakes that the client finished.
+    pub client_finished: u64,
+    /// Attempts that the server answered after the handshake.
+    pub accepted: u64,
+    /// Attempts with a complete 2xx response.
+    pub ok: u64,
+    /// Attempts that had to be refused, and were.
+    pub refused_as_expected: u64,
+    /// Attempts with any other outcome.
+    pub failed: u64,
+    /// Arrivals that were not sent for want of a free device.
+    pub overflow: u64,
+}
+
+/// Handshakes by kind, as the TLS library reports it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// Full.
+    pub full: u64,
+    /// Full after a HelloRetryRequest.
+    pub full_hrr: u64,
+    /// Resumed.
+    pub resumed: u64,
+}
+
+/// What became of the wish to resume.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resumption {
+    /// Attempts that were to resume.
+    pub wanted: u64,
+    /// Those that had a ticket to offer.
+    pub offered: u64,
+    /// Those whose ticket was honoured.
+    pub accepted: u64,
+    /// `accepted / wanted`; `None` if nothing was to resume.
+    pub accepted_share: Option<f64>,
+    /// Session tickets received.
+    pub tickets_received: u64,
+}
+
+/// Preparation and warm-up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BeforeWindow {
+    /// Attempts.
+    pub counts: Counts,
+    /// Handshakes.
+    pub handshakes: Handshakes,
+    /// Resumption.
+    pub resumption: Resumption,
+    /// Failures.
+    pub errors: Vec<ErrorCount>,
+}
+
+/// One kind of failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorCount {
+    /// `refused`, `refused_server`, `connect`, `reset`, `closed`, `timeout`, `status`, `protocol`, `local`, `abandoned`.
+    pub class: String,
+    /// Alert name, HTTP status, or what was lacking; may be empty.
+    pub code: String,
+    /// `received`, `sent` or `local`.
+    pub direction: String,
+    /// What was awaited: `tcp`, `handshake`, `first_byte` or `response`.
+    pub when: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// One second of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SecondOfRun {
+    /// Seconds since the load began.
+    pub second: u64,
+    /// Whether it lies in the measured window.
+    pub measured: bool,
+    /// Arrivals that the plan asked for.
+    pub intended: u64,
+    /// Attempts begun.
+    pub started: u64,
+    /// Attempts completed well.
+    pub ok: u64,
+    /// Attempts failed.
+    pub failed: u64,
+    /// Arrivals not sent.
+    pub overflow: u64,
+    /// Connections open at its end.
+    pub open: u64,
+    /// Median response time in milliseconds.
+    pub p50_ms: Option<f64>,
+    /// 99th percentile in milliseconds.
+    pub p99_ms: Option<f64>,
+    /// Longest in milliseconds.
+    pub max_ms: Option<f64>,
+}
+
+/// What the watched processes used in the window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WatchedProcess {
+    /// Process ids.
+    pub pids: Vec<u32>,
+    /// CPU time in seconds.
+    pub cpu_seconds: f64,
+    /// Operations by which it is divided: attempts that the server accepted.
+    pub operations: u64,
+    /// CPU microseconds per operation.
+    pub cpu_us_per_operation: Option<f64>,
+    /// Resident bytes before the first connection.
+    pub resident_bytes_before: u64,
+    /// Resident bytes when the window began.
+    pub resident_bytes_start: u64,
+    /// Resident bytes when it ended, connections still open.
+    pub resident_bytes_end: u64,
+    /// `(end - before) / connections open at the end`, in bytes.
+    pub resident_bytes_per_connection: Option<f64>,
+    /// Those that ended during the run.
+    pub vanished: Vec<u32>,
+}
+
+/// One threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdOutcome {
+    /// As given.
+    pub expression: String,
+    /// The value found, in the expression's unit (milliseconds, share, per second); `None` without samples.
+    pub value: Option<f64>,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+impl RunResult {
+    /// The metric of this name and operation (`all`, `full`, `resumed` or `request`).
+    pub fn metric(&self, name: &str, operation: &str) -> Option<&Metric> {
+        self.metrics
+            .iter()
+            .find(|metric| metric.name == name && metric.operation == operation)
+    }
+
+    /// Whether every threshold holds.
+    pub fn thresholds_hold(&self) -> bool {
+        self.thresholds.iter().all(|threshold| threshold.holds)
+    }
+}

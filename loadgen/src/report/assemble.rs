@@ -1,0 +1,263 @@
+//! From a plan and a measurement to the result.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::Histogram;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{
+    BeforeWindow, Counts, ErrorCount, Handshakes, Host, Metric, Resumption, Run, RunResult, SCHEMA,
+    SecondOfRun, ThresholdOutcome, Validity, WatchedProcess,
+};
+use crate::measure::health::{Evidence, judge};
+use crate::measure::recorder::{self, OperationTimes, Tally, new_histogram};
+use crate::measure::{Cause, Failure, Measurement, Recorder, Second, Watched};
+use crate::plan::threshold::Subject;
+use crate::plan::{Pace, Plan, Threshold};
+
+impl RunResult {
+    /// The result of a run.
+    pub fn new(plan: &Plan, measurement: &Measurement) -> RunResult {
+        let recorder = &measurement.recorder;
+        let window_seconds = measurement.window.as_secs_f64();
+        let (verdict, reasons) = judge(&evidence(plan, measurement));
+        let counts = Counts::from(recorder.window.counts);
+        let mut result = RunResult {
+            schema: SCHEMA.to_owned(),
+            run: Run {
+                started_at: rfc3339(measurement.started_at),
+                window_seconds,
+                devices: measurement.devices,
+                shards: measurement.shards,
+                interrupted: measurement.interrupted,
+                loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            host: Host::here(),
+            choices: plan.clone(),
+            validity: Validity {
+                verdict,
+                reasons,
+                shard_cpu_shares: measurement.health.shard_cpu_shares.clone(),
+                steal_share: measurement.health.steal_share,
+            },
+            counts,
+            rate_per_second: if window_seconds > 0.0 {
+                counts.ok as f64 / window_seconds
+            } else {
+                0.0
+            },
+            handshakes: recorder.window.into(),
+            resumption: recorder.window.into(),
+            open_connections_at_end: measurement.open_at_end,
+            before_window: BeforeWindow {
+                counts: recorder.before.counts.into(),
+                handshakes: recorder.before.into(),
+                resumption: recorder.before.into(),
+                errors: errors(&recorder.failures_before),
+            },
+            metrics: metrics(recorder, matches!(plan.pace, Pace::Open { .. })),
+            errors: errors(&recorder.failures),
+            seconds: measurement
+                .series
+                .iter()
+                .map(|second| of_second(second, plan.warmup))
+                .collect(),
+            watched: measurement
+                .watched
+                .as_ref()
+                .map(|watched| of_watched(watched, counts.accepted, measurement.open_at_end)),
+            thresholds: Vec::new(),
+        };
+        result.thresholds = plan
+            .thresholds
+            .iter()
+            .map(|threshold| evaluate(threshold, &result))
+            .collect();
+        result
+    }
+}
+
+fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
+    let recorder = &measurement.recorder;
+    let counts = recorder.window.counts;
+    Evidence {
+        open_model: matches!(plan.pace, Pace::Open { .. }),
+        lag_p99: Duration::from_micros(recorder.schedule_lag.value_at_quantile(0.99)),
+        busiest_shard: measurement
+            .health
+            .shard_cpu_shares
+            .iter()
+            .copied()
+            .fold(0.0, f64::max),
+        steal_share: measurement.health.steal_share,
+        intended: counts.intended,
+        overflow: counts.overflow,
+        local_failures: recorder
+            .failures
+            .iter()
+            .filter(|(failure, _)| matches!(failure.cause, Cause::Local(_)))
+            .map(|(_, count)| count)
+            .sum(),
+        unprepared: measurement.unprepared,
+        vanished: measurement
+            .watched
+            .as_ref()
+            .map(|watched| watched.vanished.clone())
+            .unwrap_or_default(),
+        interrupted: measurement.interrupted,
+    }
+}
+
+/// One histogram of an operation's times.
+type Pick = fn(&OperationTimes) -> &Histogram<u64>;
+
+fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
+    let operations = [
+        ("full", &recorder.full),
+        ("resumed", &recorder.resumed),
+        ("request", &recorder.request),
+    ];
+    let pick: [(&str, Pick); 5] = [
+        ("response_time", |times| &times.response),
+        ("service_time", |times| &times.service),
+        ("tcp_connect", |times| &times.tcp),
+        ("handshake", |times| &times.handshake),
+        ("first_byte", |times| &times.first_byte),
+    ];
+    let mut metrics = Vec::new();
+    for (name, histogram) in pick {
+        let mut all = new_histogram();
+        for times in operations.iter().filter_map(|(_, times)| times.as_deref()) {
+            // Cannot fail: all histograms have the same bounds.
+            let _ = all.add(histogram(times));
+        }
+        metrics.extend(Metric::new(name, "all", &all));
+        for (operation, times) in operations {
+            metrics.extend(
+                times
+                    .as_deref()
+                    .and_then(|times| Metric::new(name, operation, histogram(times))),
+            );
+        }
+    }
+    if open_model {
+        // Without a schedule nothing can be late.
+        metrics.extend(Metric::new("schedule_lag", "all", &recorder.schedule_lag));
+    }
+    metrics
+}
+
+fn errors(failures: &BTreeMap<Failure, u64>) -> Vec<ErrorCount> {
+    let mut errors: Vec<_> = failures
+        .iter()
+        .map(|(failure, count)| ErrorCount {
+            class: failure.cause.class().to_owned(),
+            code: failure.cause.code(),
+            direction: failure.cause.direction().to_owned(),
+            when: failure.moment.name().to_owned(),
+            count: *count,
+        })
+        .collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+    errors
+}
+
+fn of_second(second: &Second, warmup: Duration) -> SecondOfRun {
+    let milliseconds = |quantile| {
+        (!second.response.is_empty())
+            .then(|| second.response.value_at_quantile(quantile) as f64 / 1e3)
+    };
+    SecondOfRun {
+        second: second.index,
+        measured: Duration::from_secs(second.index) >= warmup,
+        intended: second.intended,
+        started: second.started,
+        ok: second.ok,
+        failed: second.failed,
+        overflow: second.overflow,
+        open: second.open,
+        p50_ms: milliseconds(0.5),
+        p99_ms: milliseconds(0.99),
+        max_ms: milliseconds(1.0),
+    }
+}
+
+fn of_watched(watched: &Watched, operations: u64, open: u64) -> WatchedProcess {
+    let cpu_seconds = watched.cpu_nanoseconds as f64 / 1e9;
+    let grown = watched.resident_bytes_end as f64 - watched.resident_bytes_before as f64;
+    WatchedProcess {
+        pids: watched.pids.clone(),
+        cpu_seconds,
+        operations,
+        cpu_us_per_operation: (operations > 0).then(|| cpu_seconds * 1e6 / operations as f64),
+        resident_bytes_before: watched.resident_bytes_before,
+        resident_bytes_start: watched.resident_bytes_start,
+        resident_bytes_end: watched.resident_bytes_end,
+        resident_bytes_per_connection: (open > 0).then(|| grown / open as f64),
+        vanished: watched.vanished.clone(),
+    }
+}
+
+fn evaluate(threshold: &Threshold, result: &RunResult) -> ThresholdOutcome {
+    let counts = result.counts;
+    let value = match threshold.subject {
+        Subject::ResponseTime(quantile) => result
+            .metric("response_time", "all")
+            .and_then(|metric| metric.milliseconds(quantile)),
+        Subject::ErrorRate => (counts.intended > 0)
+            .then(|| (counts.failed + counts.overflow) as f64 / counts.intended as f64),
+        Subject::Rate => Some(result.rate_per_second),
+    };
+    ThresholdOutcome {
+        expression: threshold.to_string(),
+        value,
+        holds: value.is_some_and(|value| threshold.holds(value)),
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    OffsetDateTime::from(time)
+        .format(&Rfc3339)
+        .unwrap_or_default()
+}
+
+impl From<recorder::Counts> for Counts {
+    fn from(counts: recorder::Counts) -> Counts {
+        Counts {
+            intended: counts.intended,
+            started: counts.started,
+            client_finished: counts.client_finished,
+            accepted: counts.accepted,
+            ok: counts.ok,
+            refused_as_expected: counts.refused_as_expected,
+            failed: counts.failed,
+            overflow: counts.overflow,
+        }
+    }
+}
+
+impl From<Tally> for Handshakes {
+    fn from(tally: Tally) -> Handshakes {
+        Handshakes {
+            full: tally.handshakes.full,
+            full_hrr: tally.handshakes.full_hrr,
+            resumed: tally.handshakes.resumed,
+        }
+    }
+}
+
+impl From<Tally> for Resumption {
+    fn from(tally: Tally) -> Resumption {
+        let resumption = tally.resumption;
+        Resumption {
+            wanted: resumption.wanted,
+            offered: resumption.offered,
+            accepted: resumption.accepted,
+            accepted_share: (resumption.wanted > 0)
+                .then(|| resumption.accepted as f64 / resumption.wanted as f64),
+            tickets_received: resumption.tickets_received,
+        }
+    }
+}

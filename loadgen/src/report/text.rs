@@ -1,0 +1,220 @@
+//! The result as a table for a terminal: verdict first. Everything in it comes from the result.
+
+use std::fmt::{self, Write};
+
+use super::{Metric, RunResult};
+use crate::plan::{Limit, Pace, Protocol};
+
+/// The whole report.
+pub fn render(result: &RunResult) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_report(&mut text, result);
+    text
+}
+
+fn write_report(out: &mut String, result: &RunResult) -> fmt::Result {
+    let validity = &result.validity;
+    writeln!(out, "verdict       {}", validity.verdict.name())?;
+    for reason in &validity.reasons {
+        writeln!(out, "              - {reason}")?;
+    }
+    for threshold in &result.thresholds {
+        let word = if threshold.holds { "holds" } else { "FAILS" };
+        let value = threshold
+            .value
+            .map_or("no samples".to_owned(), |value| format!("{value:.4}"));
+        writeln!(
+            out,
+            "threshold     {word}  {}  (found {value})",
+            threshold.expression
+        )?;
+    }
+    write_choices(out, result)?;
+    write_counts(out, result)?;
+    write_metrics(out, result)?;
+    write_errors(out, result)?;
+    write_watched(out, result)
+}
+
+fn write_choices(out: &mut String, result: &RunResult) -> fmt::Result {
+    let plan = &result.choices;
+    let pace = match plan.pace {
+        Pace::Open {
+            rate_per_second, ..
+        } => format!("open model, {rate_per_second}/s"),
+        Pace::Closed { connections } => format!("closed model, {connections} at a time"),
+        Pace::Hold => "connections held".to_owned(),
+    };
+    let limit = match plan.limit {
+        Limit::DurationSeconds(duration) => format!("{:.0} s", duration.as_secs_f64()),
+        Limit::Count(count) => format!("{count} attempts"),
+    };
+    let protocol = match plan.protocol {
+        Protocol::Http1 => "HTTP/1.1",
+        Protocol::H2 => "HTTP/2",
+    };
+    let mode = format!("{:?}", plan.mode).to_lowercase();
+    writeln!(
+        out,
+        "run           {mode}, {pace}, {limit} after {:.0} s warm-up, {protocol}, {} devices, {} shards",
+        plan.warmup.as_secs_f64(),
+        result.run.devices,
+        result.run.shards,
+    )?;
+    writeln!(
+        out,
+        "target        https://{}{}   at {}",
+        plan.target.authority(),
+        plan.target.path,
+        result.run.started_at
+    )
+}
+
+fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
+    let counts = &result.counts;
+    writeln!(
+        out,
+        "attempts      {} intended, {} started, {} accepted, {} ok, {} failed, {} overflow; {:.1} ok/s",
+        counts.intended,
+        counts.started,
+        counts.accepted,
+        counts.ok,
+        counts.failed,
+        counts.overflow,
+        result.rate_per_second
+    )?;
+    let handshakes = &result.handshakes;
+    writeln!(
+        out,
+        "handshakes    {} full, {} full_hrr, {} resumed; {} connections open at the end",
+        handshakes.full, handshakes.full_hrr, handshakes.resumed, result.open_connections_at_end
+    )?;
+    let resumption = &result.resumption;
+    if let Some(share) = resumption.accepted_share {
+        writeln!(
+            out,
+            "resumption    {} wanted, {} offered, {} accepted ({:.2} %), {} tickets received",
+            resumption.wanted,
+            resumption.offered,
+            resumption.accepted,
+            share * 100.0,
+            resumption.tickets_received
+        )?;
+    }
+    let before = &result.before_window.counts;
+    if before.started > 0 {
+        writeln!(
+            out,
+            "before window {} started, {} accepted, {} failed (preparation and warm-up)",
+            before.started, before.accepted, before.failed
+        )?;
+    }
+    let busiest = result
+        .validity
+        .shard_cpu_shares
+        .iter()
+        .copied()
+        .fold(0.0, f64::max);
+    let steal = result.validity.steal_share.map_or(String::new(), |steal| {
+        format!(", steal {:.1} %", steal * 100.0)
+    });
+    writeln!(
+        out,
+        "generator     busiest shard {:.0} % of a core{steal}",
+        busiest * 100.0
+    )
+}
+
+fn write_metrics(out: &mut String, result: &RunResult) -> fmt::Result {
+    if result.metrics.is_empty() {
+        return Ok(());
+    }
+    let operations: Vec<_> = ["full", "resumed", "request"]
+        .into_iter()
+        .filter(|operation| result.metric("response_time", operation).is_some())
+        .collect();
+    writeln!(
+        out,
+        "\n{:<26}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "milliseconds", "count", "mean", "p50", "p90", "p99", "p99.9", "max"
+    )?;
+    for metric in &result.metrics {
+        // With one operation only, its rows say the same as those of all.
+        if metric.operation == "all" && operations.len() == 1 && metric.name != "schedule_lag" {
+            continue;
+        }
+        write_metric(out, metric)?;
+    }
+    Ok(())
+}
+
+fn write_metric(out: &mut String, metric: &Metric) -> fmt::Result {
+    let label = if metric.name == "schedule_lag" {
+        metric.name.clone()
+    } else {
+        format!("{} {}", metric.operation, metric.name)
+    };
+    write!(
+        out,
+        "{label:<26}{:>9}{:>10.3}",
+        metric.count,
+        metric.mean / 1e3
+    )?;
+    for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
+        match metric.milliseconds(quantile) {
+            Some(value) => write!(out, "{value:>10.3}")?,
+            None => write!(out, "{:>10}", "-")?,
+        }
+    }
+    writeln!(out)
+}
+
+fn write_errors(out: &mut String, result: &RunResult) -> fmt::Result {
+    if result.errors.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{:<18}{:<34}{:<12}{:<12}{:>9}",
+        "error", "code", "direction", "awaiting", "count"
+    )?;
+    for error in &result.errors {
+        writeln!(
+            out,
+            "{:<18}{:<34}{:<12}{:<12}{:>9}",
+            error.class, error.code, error.direction, error.when, error.count
+        )?;
+    }
+    Ok(())
+}
+
+fn write_watched(out: &mut String, result: &RunResult) -> fmt::Result {
+    let Some(watched) = &result.watched else {
+        return Ok(());
+    };
+    let pids: Vec<_> = watched.pids.iter().map(u32::to_string).collect();
+    writeln!(out, "\nwatched       {}", pids.join(", "))?;
+    let per_operation = watched
+        .cpu_us_per_operation
+        .map_or("-".to_owned(), |value| {
+            format!("{value:.1} us per operation")
+        });
+    writeln!(
+        out,
+        "CPU           {:.3} s over {} operations: {per_operation}",
+        watched.cpu_seconds, watched.operations
+    )?;
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let per_connection = watched
+        .resident_bytes_per_connection
+        .map_or(String::new(), |bytes| {
+            format!(": {:.1} KiB per open connection", bytes / 1024.0)
+        });
+    writeln!(
+        out,
+        "memory        {:.1} MiB before, {:.1} MiB at the end{per_connection}",
+        mebibytes(watched.resident_bytes_before),
+        mebibytes(watched.resident_bytes_end)
+    )
+}

@@ -1,0 +1,117 @@
+//! The program: exit codes, and one clear sentence for each mistake.
+
+use std::process::{Command, Output};
+
+use crate::pki;
+use crate::server::{Options, Server};
+
+fn loadgen(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn run(server: &Server, more: &[&str]) -> Output {
+    let url = server.url();
+    let mut arguments = vec![
+        "run",
+        "--target",
+        &url,
+        "--pki",
+        pki::ours().to_str().unwrap(),
+        "--count",
+        "20",
+    ];
+    arguments.extend(more);
+    loadgen(&arguments)
+}
+
+fn words(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn a_run_prints_its_verdict_first_and_can_be_reported_again() {
+    let server = Server::start(Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("result.json");
+    let path = path.to_str().unwrap();
+    let (code, printed, complaint) = words(&run(&server, &["--json", path, "--connections", "2"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(printed.starts_with("verdict"), "{printed}");
+    assert!(printed.contains("20 ok"), "{printed}");
+    let (code, again, _) = words(&loadgen(&["report", path]));
+    assert_eq!((code, again), (Some(0), printed));
+}
+
+#[test]
+fn exit_codes_are_as_documented() {
+    let server = Server::start(Options::default());
+    assert_eq!(
+        run(&server, &["--threshold", "p99<60s"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(
+        run(&server, &["--threshold", "rate>9000000/s"])
+            .status
+            .code(),
+        Some(99)
+    );
+    let (code, _, complaint) = words(&run(&server, &["--mode", "idle"]));
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("--count"), "{complaint}");
+    let (code, _, complaint) = words(&run(&server, &["--json", "/no/such/folder/x.json"]));
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("--json"), "{complaint}");
+}
+
+#[test]
+fn mistakes_get_one_sentence() {
+    for (arguments, wanted) in [
+        (
+            &["run", "--target", "http://127.0.0.1:1", "--pki", "x"][..],
+            "https",
+        ),
+        (
+            &[
+                "run",
+                "--target",
+                "https://127.0.0.1:1",
+                "--pki",
+                "no-such-folder",
+            ],
+            "trust-anchor.pem",
+        ),
+        (&["report", "no-such-file.json"], "no-such-file.json"),
+        (&["upstream", "--listen", "127.0.0.1:notaport"], "--listen"),
+        (&["upstream", "--listen", "192.0.2.1:80"], "--listen"),
+        (&["capacity"], "capacity"),
+    ] {
+        let (code, _, complaint) = words(&loadgen(arguments));
+        assert_eq!(code, Some(2), "{arguments:?}");
+        assert!(complaint.contains(wanted), "{arguments:?}: {complaint}");
+        assert!(!complaint.contains("panicked"), "{complaint}");
+    }
+}
+
+#[test]
+fn documentation_comes_from_the_program_itself() {
+    let (code, version, _) = words(&loadgen(&["--version"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        version.contains("commit") && version.contains("rustls"),
+        "{version}"
+    );
+    assert!(words(&loadgen(&["man"])).1.contains("loadgen"));
+    assert!(
+        words(&loadgen(&["completions", "bash"]))
+            .1
+            .contains("loadgen")
+    );
+}

@@ -1,0 +1,16 @@
+//! Runs of the load generator over real sockets, against a small mutual-TLS server in this process.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the whole target is a test: a panic is its way to fail"
+)]
+
+mod command_line;
+mod models;
+mod outcomes;
+mod pki;
+mod server;
+mod truth;
+mod upstream;

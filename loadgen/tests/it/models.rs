@@ -1,0 +1,208 @@
+//! Each mode in both models does what it says, and both sides count the same.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use loadgen::plan::{Limit, Mode, Pace, Pattern, Protocol, Target, TlsVersion};
+use loadgen::{Plan, RunResult, Stop};
+
+use crate::pki;
+use crate::server::{Options, Server};
+
+pub(crate) fn plan(server: &Server, mode: Mode) -> Plan {
+    let mut plan = Plan::new(Target::parse(&server.url()).unwrap(), pki::ours());
+    plan.mode = mode;
+    plan.pace = Pace::Closed { connections: 4 };
+    plan.limit = Limit::Count(60);
+    plan.warmup = Duration::ZERO;
+    plan.shards = Some(2);
+    plan.timeout = Duration::from_secs(5);
+    plan
+}
+
+pub(crate) fn open(rate_per_second: f64) -> Pace {
+    Pace::Open {
+        rate_per_second,
+        pattern: Pattern::Uniform,
+    }
+}
+
+pub(crate) fn run(plan: &Plan) -> RunResult {
+    let result = loadgen::run(plan, Stop::never(), |_| ()).unwrap();
+    let (counts, before) = (result.counts, result.before_window.counts);
+    for counts in [counts, before] {
+        assert_eq!(counts.intended, counts.started + counts.overflow);
+        assert_eq!(
+            counts.started,
+            counts.ok + counts.failed + counts.refused_as_expected
+        );
+    }
+    let errors: u64 = result.errors.iter().map(|error| error.count).sum();
+    assert_eq!(errors, counts.failed);
+    result
+}
+
+#[test]
+fn full_handshakes_are_counted_alike_on_both_sides() {
+    for protocol in [Protocol::Http1, Protocol::H2] {
+        for pace in [Pace::Closed { connections: 4 }, open(300.0)] {
+            let server = Server::start(Options::default());
+            let mut plan = plan(&server, Mode::Full);
+            plan.protocol = protocol;
+            plan.pace = pace;
+            let result = run(&plan);
+            let counted = server.counted();
+            assert_eq!(
+                result.counts.ok + result.counts.overflow,
+                60,
+                "{:?}",
+                result.errors
+            );
+            assert_eq!(result.handshakes.full, counted.full.load(Ordering::Relaxed));
+            assert_eq!(
+                result.counts.started,
+                counted.connections.load(Ordering::Relaxed)
+            );
+            assert_eq!(result.counts.ok, counted.requests.load(Ordering::Relaxed));
+            assert_eq!(counted.resumed.load(Ordering::Relaxed), 0);
+            assert_eq!(
+                result.metric("response_time", "full").unwrap().count,
+                result.counts.ok
+            );
+        }
+    }
+}
+
+#[test]
+fn resumption_is_accepted_and_proved() {
+    for (tls, protocol) in [
+        (TlsVersion::Tls13, Protocol::Http1),
+        (TlsVersion::Tls13, Protocol::H2),
+        (TlsVersion::Tls12, Protocol::Http1),
+    ] {
+        let server = Server::start(Options::default());
+        let mut plan = plan(&server, Mode::Resume);
+        plan.tls = tls;
+        plan.protocol = protocol;
+        plan.limit = Limit::Count(200);
+        let result = run(&plan);
+        let counted = server.counted();
+        let resumption = result.resumption;
+        assert_eq!((resumption.wanted, resumption.offered), (200, 200));
+        assert!(
+            resumption.accepted_share.unwrap() >= 0.99,
+            "{tls:?} {protocol:?} {resumption:?}"
+        );
+        assert_eq!(resumption.accepted, counted.resumed.load(Ordering::Relaxed));
+        assert_eq!(result.before_window.handshakes.full, pki::DEVICES as u64);
+        assert_eq!(
+            result.before_window.handshakes.full + result.handshakes.full,
+            counted.full.load(Ordering::Relaxed)
+        );
+    }
+}
+
+#[test]
+fn without_tickets_nothing_is_offered_and_nothing_resumes() {
+    let server = Server::start(Options {
+        tickets: false,
+        ..Options::default()
+    });
+    let result = run(&plan(&server, Mode::Resume));
+    assert_eq!(result.resumption.wanted, 60);
+    assert_eq!(
+        (result.resumption.offered, result.resumption.accepted),
+        (0, 0)
+    );
+    assert_eq!(result.handshakes.full, 60);
+    assert_eq!(result.resumption.accepted_share, Some(0.0));
+}
+
+#[test]
+fn telemetry_stays_on_the_open_connections() {
+    for pace in [Pace::Closed { connections: 4 }, open(400.0)] {
+        for protocol in [Protocol::Http1, Protocol::H2] {
+            let server = Server::start(Options::default());
+            let mut plan = plan(&server, Mode::Telemetry);
+            plan.pace = pace;
+            plan.protocol = protocol;
+            plan.payload_bytes = 100;
+            let result = run(&plan);
+            let counted = server.counted();
+            assert_eq!(result.counts.ok, 60, "{:?}", result.errors);
+            assert_eq!(result.open_connections_at_end, pki::DEVICES as u64);
+            assert_eq!(
+                counted.connections.load(Ordering::Relaxed),
+                pki::DEVICES as u64
+            );
+            assert_eq!(counted.body_bytes.load(Ordering::Relaxed), 60 * 100);
+            assert_eq!(result.metric("response_time", "request").unwrap().count, 60);
+            assert_eq!(result.handshakes.full + result.handshakes.resumed, 0);
+        }
+    }
+}
+
+#[test]
+fn idle_holds_every_device_s_connection() {
+    let server = Server::start(Options::default());
+    let mut plan = plan(&server, Mode::Idle);
+    plan.pace = Pace::Hold;
+    plan.limit = Limit::DurationSeconds(Duration::from_millis(50));
+    plan.watch_pids = vec![std::process::id()];
+    let result = run(&plan);
+    assert_eq!(result.open_connections_at_end, pki::DEVICES as u64);
+    assert_eq!(result.counts.started, 0);
+    assert!(
+        result
+            .watched
+            .unwrap()
+            .resident_bytes_per_connection
+            .is_some()
+    );
+    assert_eq!(
+        server.counted().requests.load(Ordering::Relaxed),
+        pki::DEVICES as u64
+    );
+}
+
+#[test]
+fn mixed_does_all_three_and_reconnects() {
+    let server = Server::start(Options::default());
+    let mut plan = plan(&server, Mode::Mixed);
+    plan.limit = Limit::Count(400);
+    let result = run(&plan);
+    let counted = server.counted();
+    assert_eq!(result.counts.ok, 400, "{:?}", result.errors);
+    for operation in ["full", "resumed", "request"] {
+        assert!(
+            result.metric("response_time", operation).is_some(),
+            "{operation}"
+        );
+    }
+    assert_eq!(result.open_connections_at_end, pki::DEVICES as u64);
+    assert_eq!(
+        result.handshakes.resumed,
+        counted.resumed.load(Ordering::Relaxed)
+    );
+    assert_eq!(
+        result.handshakes.full + result.before_window.handshakes.full,
+        counted.full.load(Ordering::Relaxed)
+    );
+}
+
+#[test]
+fn the_warm_up_is_counted_apart() {
+    let server = Server::start(Options::default());
+    let mut plan = plan(&server, Mode::Full);
+    plan.pace = open(200.0);
+    plan.warmup = Duration::from_millis(250);
+    plan.limit = Limit::DurationSeconds(Duration::from_millis(500));
+    let result = run(&plan);
+    assert_eq!(result.before_window.counts.intended, 50);
+    assert_eq!(result.counts.intended, 100);
+    let counted = server.counted();
+    assert_eq!(
+        result.counts.started + result.before_window.counts.started,
+        counted.connections.load(Ordering::Relaxed)
+    );
+}

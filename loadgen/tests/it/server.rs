@@ -1,0 +1,267 @@
+//! A mutual-TLS server with faults on demand. It counts what it did, so that both sides' counts can be compared.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{HandshakeKind, RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+/// What the server does with whoever comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// Answers.
+    Answers,
+    /// Answers with this status.
+    Status(u16),
+    /// Accepts the TCP connection and never says a byte.
+    SilentTls,
+    /// Completes the handshake and never answers.
+    SilentHttp,
+    /// Resets the connection when a request arrives.
+    Resets,
+    /// Closes cleanly when a request arrives.
+    Closes,
+    /// Does nothing at all for a second when request number N arrives: its thread is blocked.
+    PausesAtRequest(u64),
+}
+
+/// What the server is like.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) behaviour: Behaviour,
+    pub(crate) tickets: bool,
+    /// Whose devices it trusts.
+    pub(crate) trusts: &'static Path,
+    /// Whose server certificate it presents.
+    pub(crate) presents: &'static Path,
+    pub(crate) alpn: &'static [&'static [u8]],
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            behaviour: Behaviour::Answers,
+            tickets: true,
+            trusts: crate::pki::ours(),
+            presents: crate::pki::ours(),
+            alpn: &[b"h2", b"http/1.1"],
+        }
+    }
+}
+
+/// What the server counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) full: AtomicU64,
+    pub(crate) resumed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) body_bytes: AtomicU64,
+}
+
+/// A running server; dropping it stops it.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    counters: Arc<Counters>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(options: Options) -> Server {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let counters = Arc::new(Counters::default());
+        let (stop, mut stopped) = watch::channel(false);
+        let configuration = configuration(&options);
+        let behaviour = options.behaviour;
+        let thread = std::thread::spawn({
+            let counters = Arc::clone(&counters);
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(async {
+                    let listener = TcpListener::from_std(listener).unwrap();
+                    tokio::select! {
+                        () = accept(listener, configuration, behaviour, counters) => {}
+                        _ = stopped.wait_for(|stop| *stop) => {}
+                    }
+                });
+            }
+        });
+        Server {
+            address,
+            counters,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// Ends the server and returns what it counted; everything that arrived has been dealt with by then.
+    pub(crate) fn counted(mut self) -> Arc<Counters> {
+        self.end();
+        Arc::clone(&self.counters)
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn configuration(options: &Options) -> Arc<ServerConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut anchors = RootCertStore::empty();
+    let anchor = CertificateDer::from_pem_file(options.trusts.join("trust-anchor.pem")).unwrap();
+    anchors.add(anchor).unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), Arc::clone(&provider))
+            .build()
+            .unwrap();
+    let chain = CertificateDer::pem_file_iter(options.presents.join("server.pem"))
+        .unwrap()
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_file(options.presents.join("server.key")).unwrap();
+    let mut configuration = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .unwrap();
+    configuration.session_storage = Arc::new(NoServerSessionStorage {});
+    configuration.send_tls13_tickets = 0;
+    if options.tickets {
+        configuration.ticketer = aws_lc_rs::Ticketer::new().unwrap();
+        configuration.send_tls13_tickets = 1;
+    }
+    configuration.alpn_protocols = options.alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(configuration)
+}
+
+async fn accept(
+    listener: TcpListener,
+    configuration: Arc<ServerConfig>,
+    behaviour: Behaviour,
+    counters: Arc<Counters>,
+) {
+    let acceptor = TlsAcceptor::from(configuration);
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        counters.connections.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(serve(
+            stream,
+            acceptor.clone(),
+            behaviour,
+            Arc::clone(&counters),
+        ));
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    behaviour: Behaviour,
+    counters: Arc<Counters>,
+) {
+    stream.set_nodelay(true).unwrap();
+    if behaviour == Behaviour::SilentTls {
+        std::future::pending::<()>().await;
+    }
+    let Ok(mut stream) = acceptor.accept(stream).await else {
+        counters.refused.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let session = stream.get_ref().1;
+    match session.handshake_kind() {
+        Some(HandshakeKind::Resumed) => counters.resumed.fetch_add(1, Ordering::Relaxed),
+        _ => counters.full.fetch_add(1, Ordering::Relaxed),
+    };
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    match behaviour {
+        Behaviour::SilentHttp => std::future::pending::<()>().await,
+        Behaviour::Resets | Behaviour::Closes => {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let mut byte = [0; 1];
+            let _ = stream.read(&mut byte).await;
+            if behaviour == Behaviour::Resets {
+                socket2::SockRef::from(stream.get_ref().0)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
+            } else {
+                // Everything must be read, or the kernel would reset instead of closing.
+                let _ = tokio::time::timeout(
+                    Duration::from_millis(20),
+                    stream.read_to_end(&mut Vec::new()),
+                )
+                .await;
+                let _ = stream.shutdown().await;
+            }
+            return;
+        }
+        _ => {}
+    }
+    let service = service_fn(move |request| answer(request, behaviour, Arc::clone(&counters)));
+    let io = TokioIo::new(stream);
+    let _ = if h2 {
+        http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .serve_connection(io, service)
+            .await
+    } else {
+        http1::Builder::new().serve_connection(io, service).await
+    };
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    behaviour: Behaviour,
+    counters: Arc<Counters>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let number = counters.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    let body = request.into_body().collect().await?.to_bytes();
+    counters
+        .body_bytes
+        .fetch_add(body.len() as u64, Ordering::Relaxed);
+    if behaviour == Behaviour::PausesAtRequest(number) {
+        // The fault under test: one thread, and for a second it serves nobody.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let mut response = Response::new(Full::new(Bytes::from_static(b"ok\n")));
+    if let Behaviour::Status(status) = behaviour {
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    }
+    Ok(response)
+}

@@ -1,0 +1,148 @@
+//! What a load generator must not hide: pauses, overflow, interruption, dead processes.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use loadgen::measure::Verdict;
+use loadgen::plan::{Limit, Mode};
+use loadgen::report::{json, text};
+use loadgen::stop_channel;
+
+use crate::models::{open, plan, run};
+use crate::server::{Behaviour, Options, Server};
+
+#[test]
+fn a_pause_of_the_server_shows_in_the_response_time() {
+    let server = Server::start(Options {
+        behaviour: Behaviour::PausesAtRequest(100),
+        ..Options::default()
+    });
+    let mut plan = plan(&server, Mode::Telemetry);
+    plan.pace = open(100.0);
+    plan.limit = Limit::Count(300);
+    let result = run(&plan);
+    // Of 300 arrivals some 100 fall into the pause, more than there are devices: the rest is overflow, and said so.
+    let p99 = result
+        .metric("response_time", "all")
+        .unwrap()
+        .milliseconds(0.99)
+        .unwrap();
+    assert!((700.0..1500.0).contains(&p99), "{p99}");
+    let p50 = result
+        .metric("response_time", "all")
+        .unwrap()
+        .milliseconds(0.5)
+        .unwrap();
+    assert!(p50 < 200.0, "{p50}");
+    assert!(result.counts.overflow > 0);
+    assert_eq!(result.validity.verdict, Verdict::Suspect);
+    assert!(
+        result
+            .validity
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("--devices"))
+    );
+}
+
+#[test]
+fn arrivals_without_a_free_device_are_overflow() {
+    let server = Server::start(Options {
+        behaviour: Behaviour::SilentHttp,
+        ..Options::default()
+    });
+    let mut plan = plan(&server, Mode::Full);
+    plan.pace = open(1000.0);
+    plan.limit = Limit::Count(100);
+    plan.max_in_flight = Some(10);
+    plan.timeout = Duration::from_secs(1);
+    let result = run(&plan);
+    assert_eq!((result.counts.started, result.counts.overflow), (10, 90));
+    assert_eq!(result.counts.failed, 10);
+}
+
+#[test]
+fn a_stop_leaves_a_partial_result_that_says_so() {
+    let server = Server::start(Options::default());
+    let mut plan = plan(&server, Mode::Full);
+    plan.limit = Limit::DurationSeconds(Duration::from_secs(600));
+    let (handle, stop) = stop_channel();
+    let result = loadgen::run(&plan, stop, |_| handle.stop()).unwrap();
+    assert!(result.run.interrupted);
+    assert_eq!(result.validity.verdict, Verdict::Suspect);
+    assert!(result.counts.ok > 0);
+    assert_eq!(
+        result.counts.started,
+        result.counts.ok + result.counts.failed
+    );
+}
+
+#[test]
+fn attempts_in_flight_at_a_stop_are_abandoned_not_forgotten() {
+    let server = Server::start(Options {
+        behaviour: Behaviour::SilentHttp,
+        ..Options::default()
+    });
+    let mut plan = plan(&server, Mode::Full);
+    plan.limit = Limit::DurationSeconds(Duration::from_secs(600));
+    plan.timeout = Duration::from_secs(600);
+    let (handle, stop) = stop_channel();
+    let result = loadgen::run(&plan, stop, |_| handle.stop()).unwrap();
+    assert_eq!((result.counts.started, result.counts.failed), (4, 4));
+    assert_eq!(result.errors[0].class, "abandoned");
+}
+
+#[test]
+fn a_watched_process_that_ends_makes_the_run_suspect() {
+    let server = Server::start(Options::default());
+    let mut child = Command::new("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut plan = plan(&server, Mode::Full);
+    plan.limit = Limit::DurationSeconds(Duration::from_millis(1500));
+    plan.watch_pids = vec![child.id()];
+    let result = loadgen::run(&plan, loadgen::Stop::never(), |_| {
+        // Closing its input ends it; waiting for it takes it out of the process table.
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    })
+    .unwrap();
+    assert_eq!(result.watched.as_ref().unwrap().vanished, plan.watch_pids);
+    assert_eq!(result.validity.verdict, Verdict::Suspect);
+}
+
+#[test]
+fn a_saved_result_reports_the_same() {
+    let server = Server::start(Options::default());
+    let mut plan = plan(&server, Mode::Mixed);
+    plan.watch_pids = vec![std::process::id()];
+    plan.thresholds = vec![
+        "p99<1h".replace("1h", "60s").parse().unwrap(),
+        "rate>1000000/s".parse().unwrap(),
+    ];
+    let result = run(&plan);
+    assert!(!result.thresholds_hold());
+    assert!(
+        result
+            .watched
+            .as_ref()
+            .unwrap()
+            .cpu_us_per_operation
+            .unwrap()
+            > 0.0
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("result.json");
+    json::save(&result, &path).unwrap();
+    let loaded = json::load(&path).unwrap();
+    assert_eq!(loaded, result);
+    assert_eq!(text::render(&loaded), text::render(&result));
+    let histogram = loaded
+        .metric("response_time", "all")
+        .unwrap()
+        .decode()
+        .unwrap();
+    assert_eq!(histogram.len(), result.counts.ok);
+}
