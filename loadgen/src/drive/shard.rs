@@ -15,6 +15,9 @@ use crate::fleet::Device;
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION};
 use crate::measure::{Attempt, Cause, Failure, Moment, Recorder, Second};
 
+/// Time for the goodbyes of all held connections together.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// What a shard tells the controller.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -197,7 +200,7 @@ impl Shard {
         }
     }
 
-    /// Closes the held connections, each with its goodbye.
+    /// Closes the held connections, each with its goodbye; a server that does not listen is left waiting.
     pub(crate) async fn close_held(&self) {
         let held: Vec<_> = self
             .held
@@ -205,9 +208,13 @@ impl Shard {
             .iter_mut()
             .filter_map(Option::take)
             .collect();
-        for connection in held {
-            connection.close().await;
-        }
+        let goodbyes = async {
+            for connection in held {
+                connection.close().await;
+            }
+        };
+        // What is not closed by then is closed by being dropped.
+        let _ = tokio::time::timeout(FAREWELL, goodbyes).await;
     }
 
     pub(crate) fn failed_before(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The program: exit codes, and one clear sentence for each mistake.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::pki;
 use crate::server::{Options, Server};
@@ -98,6 +98,28 @@ fn mistakes_get_one_sentence() {
         assert!(complaint.contains(wanted), "{arguments:?}: {complaint}");
         assert!(!complaint.contains("panicked"), "{complaint}");
     }
+}
+
+#[test]
+fn an_interrupt_still_writes_the_result() {
+    let server = Server::start(Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("result.json");
+    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["run", "--target", &server.url(), "--duration", "600s"])
+        .args(["--pki".as_ref(), pki::ours().as_os_str()])
+        .args(["--json".as_ref(), path.as_os_str()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    server.wait_for_requests(10);
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let (code, printed, complaint) = words(&child.wait_with_output().unwrap());
+    assert_eq!(code, Some(105), "{complaint}");
+    assert!(printed.contains("partial"), "{printed}");
+    assert!(loadgen::report::json::load(&path).unwrap().run.interrupted);
 }
 
 #[test]

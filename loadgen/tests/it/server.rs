@@ -122,6 +122,13 @@ impl Server {
         format!("https://{}", self.address)
     }
 
+    /// Returns once so many requests have been counted.
+    pub(crate) fn wait_for_requests(&self, wanted: u64) {
+        while self.counters.requests.load(Ordering::Relaxed) < wanted {
+            std::thread::yield_now();
+        }
+    }
+
     /// Ends the server and returns what it counted; everything that arrived has been dealt with by then.
     pub(crate) fn counted(mut self) -> Arc<Counters> {
         self.end();
