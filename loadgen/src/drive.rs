@@ -16,6 +16,7 @@ mod open;
 mod release;
 mod shard;
 mod stop;
+mod thread_time;
 mod tls;
 mod verifier;
 
@@ -98,13 +99,13 @@ pub(crate) fn run(
         series: Series::default(),
         progress: &mut progress,
     };
-    let result = controller.conduct(&stage_in, &mut watcher, before, stop);
+    let result = controller.conduct(&stage_in, &mut watcher, &before, &stop);
     let series = controller.series.into_seconds();
     drop(controller.messages);
     drop(stage_in);
     let outcome = result.map(|(measurement, ends)| Measurement {
         series,
-        watched: (!watcher.is_empty()).then(|| watcher.finish(before, ends.0, ends.1)),
+        watched: (!watcher.is_empty()).then(|| watcher.finish(&before, &ends.0, &ends.1)),
         ..measurement
     });
     if outcome.is_ok() {
@@ -127,8 +128,8 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
         &mut self,
         stage: &watch::Sender<Stage>,
         watcher: &mut Watcher,
-        before: Look,
-        stop: Stop,
+        before: &Look,
+        stop: &Stop,
     ) -> Result<(Measurement, (Look, Look)), RunError> {
         let shards = self.settled.shards;
         let mut unprepared = 0;
@@ -147,14 +148,14 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
         while drained.len() < shards {
             let wait_until = looked.is_none().then_some(window_start);
             match self.next_until(wait_until)? {
-                Some(Message::Drained { open, cpu_share }) => drained.push((open, cpu_share)),
+                Some(Message::Drained { open, core }) => drained.push((open, core)),
                 Some(_) => {}
                 None => looked = Some((watcher.look(), steal_ticks(), SystemTime::now())),
             }
         }
         let ended = Instant::now();
         let (start_look, steal_at_start, started_at) =
-            looked.unwrap_or_else(|| (before, None, SystemTime::now()));
+            looked.unwrap_or_else(|| (before.clone(), None, SystemTime::now()));
         let end_look = watcher.look();
         let steal = steal_share(steal_at_start, steal_ticks());
         let _ = stage.send(Stage::Close);
@@ -183,7 +184,8 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             shards,
             unprepared,
             health: Health {
-                shard_cpu_shares: drained.iter().map(|(_, share)| *share).collect(),
+                shard_cpu_shares: drained.iter().map(|(_, core)| core.running).collect(),
+                shard_waiting_shares: drained.iter().map(|(_, core)| core.waiting).collect(),
                 steal_share: steal,
             },
             watched: None,

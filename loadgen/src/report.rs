@@ -83,6 +83,8 @@ pub struct Validity {
     pub reasons: Vec<String>,
     /// CPU share of each shard's thread.
     pub shard_cpu_shares: Vec<f64>,
+    /// Share of the window in which each shard's thread waited for a core that something else had.
+    pub shard_waiting_shares: Vec<f64>,
     /// Share of the machine's time taken by the hypervisor.
     pub steal_share: Option<f64>,
 }
@@ -206,7 +208,7 @@ pub struct WatchedProcess {
     pub resident_bytes_start: u64,
     /// Resident bytes when it ended, connections still open.
     pub resident_bytes_end: u64,
-    /// `(end - before) / connections open at the end`, in bytes.
+    /// `(end - before) / connections open at the end`, in bytes; `None` where memory has not grown.
     pub resident_bytes_per_connection: Option<f64>,
     /// Those that ended during the run.
     pub vanished: Vec<u32>,

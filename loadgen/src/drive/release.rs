@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::alarm::Alarm;
-use super::shard::{Message, Shard, share, thread_cpu_time};
+use super::shard::{Message, Shard};
+use super::thread_time::ThreadTime;
 use crate::plan::{Action, Actions, ArrivalTimes, Limit, Pace, Plan, Share, part_of};
 
 /// Attempts in flight per shard while devices are prepared.
@@ -87,13 +88,13 @@ pub(crate) async fn run(
     };
 
     let window_start = origin + plan.warmup;
-    let cpu_at_start = Rc::new(Cell::new(thread_cpu_time()));
+    let at_start = Rc::new(Cell::new(ThreadTime::now()));
     let clock = tokio::task::spawn_local(tick(Rc::clone(&shard), origin));
     let mark = tokio::task::spawn_local({
-        let cpu_at_start = Rc::clone(&cpu_at_start);
+        let at_start = Rc::clone(&at_start);
         async move {
             tokio::time::sleep_until(window_start.into()).await;
-            cpu_at_start.set(thread_cpu_time());
+            at_start.set(ThreadTime::now());
         }
     });
     let load = Load {
@@ -123,10 +124,7 @@ pub(crate) async fn run(
     shard.close_second(origin.elapsed().as_secs());
     shard.tell(Message::Drained {
         open: shard.open.count(),
-        cpu_share: share(
-            thread_cpu_time().saturating_sub(cpu_at_start.get()),
-            window_start,
-        ),
+        core: at_start.get().shares_since(window_start),
     });
     if stage.wait_for(|stage| *stage == Stage::Close).await.is_ok() {
         shard.close_held().await;

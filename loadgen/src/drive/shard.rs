@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -11,6 +11,7 @@ use super::budget::Budget;
 use super::connect::Connector;
 use super::exchange::{Connection, Requests};
 use super::open::OpenConnections;
+use super::thread_time::CoreShare;
 use crate::fleet::Device;
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION};
 use crate::measure::{Attempt, Cause, Failure, Moment, Recorder, Second};
@@ -34,8 +35,8 @@ pub(crate) enum Message {
     Drained {
         /// Connections open.
         open: u64,
-        /// CPU time of the shard's thread over the window's length.
-        cpu_share: f64,
+        /// What the shard's thread got of a core in the window.
+        core: CoreShare,
     },
     /// All connections are closed.
     Finished(Box<Recorder>),
@@ -234,24 +235,5 @@ fn only_the_operator_can_mend(cause: Cause) -> bool {
         }
         Cause::Refused(alert) => alert == NO_APPLICATION_PROTOCOL || alert == PROTOCOL_VERSION,
         _ => false,
-    }
-}
-
-/// CPU time of this thread.
-pub(crate) fn thread_cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
-}
-
-/// A share of one core.
-pub(crate) fn share(cpu: Duration, since: Instant) -> f64 {
-    let elapsed = since.elapsed().as_secs_f64();
-    if elapsed > 0.0 {
-        cpu.as_secs_f64() / elapsed
-    } else {
-        0.0
     }
 }

@@ -10,6 +10,8 @@ const LAG_SUSPECT: Duration = Duration::from_millis(5);
 const LAG_VOID: Duration = Duration::from_millis(100);
 /// Share of a shard's time on its core beyond which the generator is the limit.
 const CPU_SUSPECT: f64 = 0.95;
+/// Share of its time for which a shard may wait for a core before a run is suspect.
+const WAITING_SUSPECT: f64 = 0.25;
 /// Share of time stolen by the hypervisor beyond which a run is suspect.
 const STEAL_SUSPECT: f64 = 0.02;
 /// And beyond which it is void.
@@ -45,6 +47,8 @@ impl Verdict {
 pub struct Health {
     /// CPU time of each shard's thread over the window's length.
     pub shard_cpu_shares: Vec<f64>,
+    /// Share of the window in which each shard's thread was ready and something else had its core.
+    pub shard_waiting_shares: Vec<f64>,
     /// Share of this machine's time that the hypervisor gave to others; `None` where it cannot be read.
     pub steal_share: Option<f64>,
 }
@@ -58,6 +62,8 @@ pub struct Evidence {
     pub lag_p99: Duration,
     /// The busiest shard's CPU share.
     pub busiest_shard: f64,
+    /// The share for which the most hindered shard waited for a core.
+    pub waiting: f64,
     /// Steal.
     pub steal_share: Option<f64>,
     /// Arrivals intended.
@@ -122,6 +128,15 @@ pub fn judge(evidence: &Evidence) -> (Verdict, Vec<String>) {
             format!(
                 "a shard of the generator used {} of its core: times include the generator's own, rates are a lower bound",
                 percent(evidence.busiest_shard)
+            ),
+        );
+    }
+    if evidence.waiting > WAITING_SUSPECT {
+        find(
+            Verdict::Suspect,
+            format!(
+                "other programs kept a shard of the generator waiting for a core {} of the time",
+                percent(evidence.waiting)
             ),
         );
     }
@@ -218,6 +233,7 @@ mod tests {
             Verdict::Void
         );
         assert_eq!(verdict(|e| e.busiest_shard = 0.99), Verdict::Suspect);
+        assert_eq!(verdict(|e| e.waiting = 0.3), Verdict::Suspect);
         assert_eq!(verdict(|e| e.steal_share = Some(0.05)), Verdict::Suspect);
         assert_eq!(verdict(|e| e.steal_share = Some(0.5)), Verdict::Void);
         assert_eq!(verdict(|e| e.overflow = 1), Verdict::Suspect);

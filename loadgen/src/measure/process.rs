@@ -1,15 +1,18 @@
 //! CPU time and memory of the watched processes, and the machine's steal time, from `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-/// What one look at a process shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What one look at processes shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// CPU time of all its threads since it began, in nanoseconds.
-    pub cpu_nanoseconds: u64,
+    /// Time on a core of each living thread since it began, in nanoseconds. Exact, but gone with the thread.
+    thread_nanoseconds: BTreeMap<u32, u64>,
+    /// CPU time of the processes, ended threads included, in nanoseconds. Coarse: whole clock ticks.
+    process_nanoseconds: u64,
     /// Resident memory in bytes.
-    pub resident_bytes: u64,
+    resident_bytes: u64,
 }
 
 /// The watched processes.
@@ -44,7 +47,7 @@ impl Watcher {
     /// The first process that cannot be read, with the reason.
     pub fn new(pids: &[u32]) -> Result<Watcher, (u32, io::Error)> {
         for pid in pids {
-            look_at(*pid).map_err(|error| (*pid, error))?;
+            Look::default().add(*pid).map_err(|error| (*pid, error))?;
         }
         Ok(Watcher {
             pids: pids.to_vec(),
@@ -57,29 +60,21 @@ impl Watcher {
         self.pids.is_empty()
     }
 
-    /// The sum over all processes; one that is gone is remembered and counts nothing.
+    /// All processes now; one that is gone is remembered and counts nothing.
     pub fn look(&mut self) -> Look {
-        let mut sum = Look {
-            cpu_nanoseconds: 0,
-            resident_bytes: 0,
-        };
+        let mut look = Look::default();
         for pid in &self.pids {
-            match look_at(*pid) {
-                Ok(look) => {
-                    sum.cpu_nanoseconds += look.cpu_nanoseconds;
-                    sum.resident_bytes += look.resident_bytes;
-                }
-                Err(_) if !self.vanished.contains(pid) => self.vanished.push(*pid),
-                Err(_) => {}
+            if look.add(*pid).is_err() && !self.vanished.contains(pid) {
+                self.vanished.push(*pid);
             }
         }
-        sum
+        look
     }
 
-    /// The difference between the looks at the window's ends, and the memory at all three.
-    pub fn finish(self, before: Look, start: Look, end: Look) -> Watched {
+    /// What was used between the looks at the window's ends, and the memory at all three.
+    pub fn finish(self, before: &Look, start: &Look, end: &Look) -> Watched {
         Watched {
-            cpu_nanoseconds: end.cpu_nanoseconds.saturating_sub(start.cpu_nanoseconds),
+            cpu_nanoseconds: end.cpu_nanoseconds_since(start),
             resident_bytes_before: before.resident_bytes,
             resident_bytes_start: start.resident_bytes,
             resident_bytes_end: end.resident_bytes,
@@ -89,49 +84,58 @@ impl Watcher {
     }
 }
 
-/// One look at one process.
-///
-/// # Errors
-///
-/// The process is gone or not readable.
-pub fn look_at(pid: u32) -> io::Result<Look> {
-    // A thread that ends takes its schedstat with it; the clock ticks in stat keep its time. The larger of the two is
-    // right either way: ticks are coarse, but never ahead by more than one tick per thread.
-    let ticks = cpu_from_stat(&fs::read_to_string(format!("/proc/{pid}/stat"))?);
-    let threads = cpu_from_threads(pid);
-    let resident = resident_from_statm(&fs::read_to_string(format!("/proc/{pid}/statm"))?);
-    Ok(Look {
-        cpu_nanoseconds: match (threads, ticks) {
-            (Some(threads), Some(ticks))
-                if ticks > threads + ALLOWED_TICKS * tick_nanoseconds() =>
-            {
-                ticks
-            }
-            (Some(threads), _) => threads,
-            (None, ticks) => ticks.unwrap_or(0),
-        },
-        resident_bytes: resident.unwrap_or(0),
-    })
-}
-
-/// How far the coarse count may lead the exact one before threads must have ended.
+/// How far the coarse count may lead the exact one before threads must have ended, in clock ticks.
 const ALLOWED_TICKS: u64 = 4;
+
+impl Look {
+    fn add(&mut self, pid: u32) -> io::Result<()> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+        self.process_nanoseconds += cpu_from_stat(&stat).unwrap_or(0);
+        self.resident_bytes += resident_from_statm(&statm).unwrap_or(0);
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+            // A thread that ends while it is looked at has no time to tell.
+            let Ok(schedstat) = fs::read_to_string(thread.path().join("schedstat")) else {
+                continue;
+            };
+            let id = thread
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let (Some(id), Some(nanoseconds)) = (id, running_nanoseconds(&schedstat)) {
+                self.thread_nanoseconds.insert(id, nanoseconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Thread by thread, so that one which ends takes only its own time away; where that was much, the ticks are truer.
+    fn cpu_nanoseconds_since(&self, start: &Look) -> u64 {
+        let exact: u64 = self
+            .thread_nanoseconds
+            .iter()
+            .map(|(id, end)| {
+                end.saturating_sub(start.thread_nanoseconds.get(id).copied().unwrap_or(0))
+            })
+            .sum();
+        let coarse = self
+            .process_nanoseconds
+            .saturating_sub(start.process_nanoseconds);
+        if coarse > exact + ALLOWED_TICKS * tick_nanoseconds() {
+            coarse
+        } else {
+            exact
+        }
+    }
+}
 
 fn tick_nanoseconds() -> u64 {
     1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)
 }
 
-/// Time on a core of all living threads, exact to the nanosecond.
-fn cpu_from_threads(pid: u32) -> Option<u64> {
-    let mut sum = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let path = thread.ok()?.path().join("schedstat");
-        let Ok(text) = fs::read_to_string(&path) else {
-            continue;
-        };
-        sum += text.split_ascii_whitespace().next()?.parse::<u64>().ok()?;
-    }
-    (sum > 0).then_some(sum)
+/// The first field of a thread's schedstat.
+fn running_nanoseconds(schedstat: &str) -> Option<u64> {
+    schedstat.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// utime + stime of `/proc/PID/stat`; the command's name may hold spaces and parentheses.
@@ -191,15 +195,42 @@ mod tests {
         assert_eq!(steal_share(Some((0, 100)), Some((0, 100))), None);
     }
 
+    fn look(threads: &[(u32, u64)], process_nanoseconds: u64) -> Look {
+        Look {
+            thread_nanoseconds: threads.iter().copied().collect(),
+            process_nanoseconds,
+            resident_bytes: 0,
+        }
+    }
+
     #[test]
-    fn sees_its_own_cpu_time_and_notices_the_dead() {
-        let own = std::process::id();
-        let mut watcher = Watcher::new(&[own]).unwrap();
+    fn a_thread_that_ends_takes_only_its_own_time_away() {
+        let tick = tick_nanoseconds();
+        let start = look(&[(1, 100), (2, 9_000)], 0);
+        // Thread 2 has ended, thread 3 is new.
+        assert_eq!(
+            look(&[(1, 150), (3, 7)], 0).cpu_nanoseconds_since(&start),
+            57
+        );
+        let much = look(&[(1, 150)], 50 * tick);
+        assert_eq!(much.cpu_nanoseconds_since(&start), 50 * tick);
+        // A lead of a few ticks is rounding.
+        assert_eq!(
+            look(&[(1, 150)], 2 * tick).cpu_nanoseconds_since(&start),
+            50
+        );
+    }
+
+    #[test]
+    fn sees_its_own_cpu_time_and_misses_the_dead() {
+        let mut watcher = Watcher::new(&[std::process::id()]).unwrap();
         let start = watcher.look();
-        let until = std::time::Instant::now() + std::time::Duration::from_millis(30);
-        while std::time::Instant::now() < until {}
-        let watched = watcher.clone().finish(start, start, watcher.look());
-        assert!(watched.cpu_nanoseconds > 5_000_000, "{watched:?}");
+        let thread_time = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let since = thread_time();
+        while (thread_time() - since).tv_nsec < 30_000_000 {}
+        let end = watcher.look();
+        let watched = watcher.finish(&start, &start, &end);
+        assert!(watched.cpu_nanoseconds > 15_000_000, "{watched:?}");
         assert!(watched.resident_bytes_end > 100_000);
         assert!(Watcher::new(&[u32::MAX / 4]).is_err());
     }

@@ -40,6 +40,7 @@ impl RunResult {
                 verdict,
                 reasons,
                 shard_cpu_shares: measurement.health.shard_cpu_shares.clone(),
+                shard_waiting_shares: measurement.health.shard_waiting_shares.clone(),
                 steal_share: measurement.health.steal_share,
             },
             counts,
@@ -85,12 +86,8 @@ fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
     Evidence {
         open_model: matches!(plan.pace, Pace::Open { .. }),
         lag_p99: Duration::from_micros(recorder.schedule_lag.value_at_quantile(0.99)),
-        busiest_shard: measurement
-            .health
-            .shard_cpu_shares
-            .iter()
-            .copied()
-            .fold(0.0, f64::max),
+        busiest_shard: largest(&measurement.health.shard_cpu_shares),
+        waiting: largest(&measurement.health.shard_waiting_shares),
         steal_share: measurement.health.steal_share,
         intended: counts.intended,
         overflow: counts.overflow,
@@ -108,6 +105,10 @@ fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
             .unwrap_or_default(),
         interrupted: measurement.interrupted,
     }
+}
+
+fn largest(shares: &[f64]) -> f64 {
+    shares.iter().copied().fold(0.0, f64::max)
 }
 
 /// One histogram of an operation's times.
@@ -195,7 +196,8 @@ fn of_watched(watched: &Watched, operations: u64, open: u64) -> WatchedProcess {
         resident_bytes_before: watched.resident_bytes_before,
         resident_bytes_start: watched.resident_bytes_start,
         resident_bytes_end: watched.resident_bytes_end,
-        resident_bytes_per_connection: (open > 0).then(|| grown / open as f64),
+        // A server that has shrunk had served others before: the difference would say nothing.
+        resident_bytes_per_connection: (open > 0 && grown > 0.0).then(|| grown / open as f64),
         vanished: watched.vanished.clone(),
     }
 }

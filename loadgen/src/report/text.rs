@@ -110,19 +110,16 @@ fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
             before.started, before.accepted, before.failed
         )?;
     }
-    let busiest = result
-        .validity
-        .shard_cpu_shares
-        .iter()
-        .copied()
-        .fold(0.0, f64::max);
+    let validity = &result.validity;
+    let largest = |shares: &[f64]| shares.iter().copied().fold(0.0, f64::max) * 100.0;
     let steal = result.validity.steal_share.map_or(String::new(), |steal| {
         format!(", steal {:.1} %", steal * 100.0)
     });
     writeln!(
         out,
-        "generator     busiest shard {:.0} % of a core{steal}",
-        busiest * 100.0
+        "generator     busiest shard {:.0} % of a core, waiting for one {:.0} % of the time{steal}",
+        largest(&validity.shard_cpu_shares),
+        largest(&validity.shard_waiting_shares)
     )
 }
 
