@@ -1,2 +1,36 @@
-//! Stub.
-fn main() {}
+//! `cargo lab`: the laboratory in which Fleetgate is shown and measured.
+//!
+//! ```text
+//! cli ─▶ demo ────▶ report, page        what a newcomer sees first
+//!     └▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
+//!            │
+//!          child: gateway, upstream, peers     processes of their own, so that their CPU is measured apart
+//! ```
+//!
+//! The laboratory performs and reports; what a handshake costs is for the gateway to decide, and how load is made and
+//! judged is loadgen's business.
+
+mod admin;
+mod child;
+mod cli;
+mod cores;
+mod counts;
+mod demo;
+mod exposition;
+mod fleet;
+mod gateway_process;
+mod number;
+mod output;
+mod page;
+mod role;
+mod signals;
+mod table;
+mod upstream_process;
+
+// The gateway under test runs inside this program: it must have the allocator that it ships with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,149 @@
+//! The gateway as a process of its own, configured as an operator would.
+//!
+//! It is given port 0 and says in its log which ports it has: no other process can take them between choice and use.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::child::Child;
+use crate::cores::Cores;
+use crate::role;
+
+/// Folder of the certificates inside the work folder.
+pub(crate) const PKI: &str = "pki";
+
+/// A running gateway. Dropping it drains and ends it.
+#[derive(Debug)]
+pub(crate) struct GatewayProcess {
+    /// Where devices connect.
+    pub(crate) devices: SocketAddr,
+    /// Where operators look.
+    pub(crate) admin: SocketAddr,
+    /// Version, commit and TLS stack, as it says.
+    pub(crate) version: String,
+    child: Child,
+}
+
+impl GatewayProcess {
+    /// Starts a gateway called `name` before `upstream`, with the certificates in `work`'s [`PKI`] folder.
+    pub(crate) fn start(
+        name: &str,
+        work: &Path,
+        upstream: SocketAddr,
+        cores: Cores,
+    ) -> anyhow::Result<GatewayProcess> {
+        let configuration = format!("{name}.toml");
+        fs::write(work.join(&configuration), self::configuration(upstream))
+            .context("cannot write the gateway's configuration")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .current_dir(work)
+            .args([role::GATEWAY, "run", "--config", &configuration])
+            .args(["--log-format", "json", "--exit-with-stdin"]);
+        let log = work.join(format!("{name}.log"));
+        let mut child = cores.with_server(|| Child::start("the gateway", &mut command, &log))??;
+        let said = child.wait_for(Said::read)?;
+        Ok(GatewayProcess {
+            devices: said.devices,
+            admin: said.admin,
+            version: said.version,
+            child,
+        })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+}
+
+/// Defaults everywhere, but for one worker: it has one core.
+fn configuration(upstream: SocketAddr) -> String {
+    format!(
+        r#"[tls]
+certificate = "{PKI}/server.pem"
+private_key = "{PKI}/server.key"
+
+[trust]
+anchors = ["{PKI}/trust-anchor.pem"]
+
+[[listeners]]
+name = "devices"
+address = "127.0.0.1:0"
+
+[[upstreams]]
+name = "telemetry"
+endpoints = ["http://{upstream}"]
+
+[[routes]]
+path_prefix = "/"
+upstream = "telemetry"
+
+[admin]
+address = "127.0.0.1:0"
+
+[server]
+workers = 1
+shutdown_grace_period = "2s"
+"#
+    )
+}
+
+/// What the gateway's log says once it is ready.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    devices: SocketAddr,
+    admin: SocketAddr,
+    version: String,
+}
+
+impl Said {
+    fn read(log: &str) -> Option<Said> {
+        let (mut devices, mut admin, mut version) = (None, None, None);
+        for line in log.lines() {
+            let Ok(entry) = serde_json::from_str::<Value>(line) else {
+                continue;
+            };
+            let text = |key: &str| entry.get(key).and_then(Value::as_str);
+            match text("message") {
+                Some("Fleetgate listens for devices") => devices = text("address")?.parse().ok(),
+                Some("Fleetgate's admin listener is up") => admin = text("address")?.parse().ok(),
+                Some("Fleetgate is ready") => version = text("version").map(str::to_owned),
+                _ => {}
+            }
+        }
+        Some(Said {
+            devices: devices?,
+            admin: admin?,
+            version: version?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_read_once_it_says_everything() {
+        let listens = r#"{"level":"INFO","message":"Fleetgate listens for devices","listener":"devices","address":"127.0.0.1:41","workers":1}"#;
+        let admin = r#"{"message":"Fleetgate's admin listener is up","address":"127.0.0.1:42"}"#;
+        let ready = r#"{"message":"Fleetgate is ready","version":"1 (abc)","tls":"rustls"}"#;
+        assert_eq!(Said::read(&format!("noise\n{listens}\n{admin}\n")), None);
+        let said = Said::read(&format!("noise\n{listens}\n{admin}\n{ready}\n")).unwrap();
+        assert_eq!((said.devices.port(), said.admin.port()), (41, 42));
+        assert_eq!(said.version, "1 (abc)");
+    }
+
+    #[test]
+    fn the_gateway_accepts_the_configuration() {
+        let text = configuration("127.0.0.1:9000".parse().unwrap());
+        let config = gateway::config::Config::parse(&text, Path::new("")).unwrap();
+        assert_eq!(config.workers, Some(1));
+    }
+}
