@@ -172,7 +172,7 @@ async fn answer(
     }
     let request = upstream_request(request, host, origin, limit);
     let upload = request.body().state();
-    match upstream.send(request, &upload).await {
+    match upstream.send(request, &upload, exchange.started).await {
         Ok((response, lease)) => Ok((response, lease, upload)),
         Err(error) => {
             if upload.is_too_large() {

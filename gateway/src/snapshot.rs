@@ -85,7 +85,10 @@ impl Snapshot {
     ) -> Result<Self, Vec<BuildError>> {
         let provider = tls::provider(&config.tls.groups);
         let credentials = credentials::load(&config.certificate, &config.private_key, &provider)
-            .map_err(|error| BuildError::Credential { key: "tls", error: Box::new(error) });
+            .map_err(|error| BuildError::Credential {
+                key: "tls",
+                error: Box::new(error),
+            });
         let anchors =
             credentials::load_anchors(&config.anchors).map_err(|error| BuildError::Credential {
                 key: "trust.anchors",

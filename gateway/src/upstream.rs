@@ -7,7 +7,7 @@ pub mod pool;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -116,7 +116,7 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` to an endpoint, round robin, and waits for the head of the response. The lease gives the connection
+    /// Sends `request` at `now` to an endpoint, round robin, and waits for the head of the response. The lease gives the connection
     /// back when the response's body is done.
     ///
     /// A pooled connection that turns out to be closed before anything was sent on it is replaced by another; so is an
@@ -128,11 +128,16 @@ impl Upstream {
         &self,
         mut request: Request<RequestBody>,
         upload: &UploadState,
+        now: Instant,
     ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+        let mut now = now;
         loop {
-            let mut lease = self.lease().await?;
+            let mut lease = self.lease(now).await?;
+            if !lease.is_reused() {
+                now = clock::now();
+            }
             let sending = lease.send(request);
-            match self.in_time(sending, upload).await? {
+            match self.in_time(sending, upload, now).await? {
                 Ok(response) => return Ok((response, lease)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if lease.is_reused() => request = unsent,
@@ -142,7 +147,7 @@ impl Upstream {
         }
     }
 
-    async fn lease(&self) -> Result<Lease, UpstreamError> {
+    async fn lease(&self, now: Instant) -> Result<Lease, UpstreamError> {
         let start = self.next.get();
         self.next.set(start.wrapping_add(1));
         let mut failure = UpstreamError::ConnectTimeout;
@@ -150,7 +155,7 @@ impl Upstream {
             let Some(pool) = self.pools.get(start.wrapping_add(step) % self.pools.len()) else {
                 break;
             };
-            match Pool::lease(pool).await {
+            match Pool::lease(pool, now).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => failure = error,
             }
@@ -158,14 +163,14 @@ impl Upstream {
         Err(failure)
     }
 
-    /// Waits for `sending`; the time starts anew with every piece of the request's body.
+    /// Waits for `sending`, which began at `since`; the time starts anew with every piece of the request's body.
     async fn in_time<T>(
         &self,
         sending: impl Future<Output = T>,
         upload: &UploadState,
+        mut since: Instant,
     ) -> Result<T, UpstreamError> {
         tokio::pin!(sending);
-        let mut since = clock::now();
         loop {
             let deadline = tokio::time::Instant::from_std(since + self.limits.response_timeout);
             match tokio::time::timeout_at(deadline, &mut sending).await {

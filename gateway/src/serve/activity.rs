@@ -24,6 +24,7 @@ pub struct Activity {
     open_requests: Cell<usize>,
     moved: Cell<bool>,
     write_blocked: Cell<bool>,
+    head_is_dated: Cell<bool>,
 }
 
 impl Activity {
@@ -35,6 +36,7 @@ impl Activity {
             open_requests: Cell::new(0),
             moved: Cell::new(false),
             write_blocked: Cell::new(false),
+            head_is_dated: Cell::new(false),
         }
     }
 
@@ -48,11 +50,20 @@ impl Activity {
         self.open_requests.get() > 0
     }
 
-    /// Bytes came from the device. `now` is asked only when they start a request head.
-    pub fn bytes_read(&self, now: impl FnOnce() -> Instant) {
+    /// Bytes came from the device. A request head that they start has no time yet: nearly all come whole, and
+    /// [`Activity::date_head`] dates the rest.
+    pub fn bytes_read(&self) {
         self.moved.set(true);
         if self.phase.get() == Phase::Idle {
-            self.enter(Phase::Head, now());
+            self.phase.set(Phase::Head);
+            self.head_is_dated.set(false);
+        }
+    }
+
+    /// Says that an incomplete request head was seen at `now`; the first time counts.
+    pub fn date_head(&self, now: impl FnOnce() -> Instant) {
+        if self.phase.get() == Phase::Head && !self.head_is_dated.replace(true) {
+            self.since.set(now());
         }
     }
 
@@ -114,7 +125,7 @@ mod tests {
     fn a_request_goes_through_the_phases() {
         let (activity, start) = activity();
         assert!(activity.is_quiet());
-        activity.bytes_read(|| start);
+        activity.bytes_read();
         assert_eq!(activity.phase().0, Phase::Head);
         assert!(!activity.is_quiet());
         activity.request_started(start);
@@ -126,9 +137,12 @@ mod tests {
     #[test]
     fn more_bytes_do_not_restart_the_head() {
         let (activity, start) = activity();
-        activity.bytes_read(|| start);
-        activity.bytes_read(|| panic!("the clock was read again"));
-        assert_eq!(activity.phase(), (Phase::Head, start));
+        let later = start + std::time::Duration::from_secs(1);
+        activity.bytes_read();
+        activity.date_head(|| later);
+        activity.bytes_read();
+        activity.date_head(|| panic!("the clock was read again"));
+        assert_eq!(activity.phase(), (Phase::Head, later));
     }
 
     #[test]

@@ -20,6 +20,23 @@ use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
 use crate::tls::stream::TlsStream;
 
+/// The count of header fields that hyper parses without allocating.
+const HEADERS_ON_STACK: usize = 100;
+
+fn builder(settings: Settings) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_header_size(settings.max_request_head)
+        // A read buffer must hold the largest head; hyper wants 8 KiB at least.
+        .max_buf_size(settings.max_request_head.max(8 * 1024))
+        .half_close(false)
+        .header_read_timeout(None);
+    if settings.max_request_headers != HEADERS_ON_STACK {
+        builder.max_headers(settings.max_request_headers);
+    }
+    builder
+}
+
 /// How an awake connection came to rest.
 enum Outcome {
     Ended,
@@ -27,14 +44,7 @@ enum Outcome {
 }
 
 pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
-    let mut builder = Builder::new();
-    builder
-        .max_headers(settings.max_request_headers)
-        .max_header_size(settings.max_request_head)
-        // A read buffer must hold the largest head; hyper wants 8 KiB at least.
-        .max_buf_size(settings.max_request_head.max(8 * 1024))
-        .half_close(false)
-        .header_read_timeout(None);
+    let builder = builder(settings);
     loop {
         let service = service_fn(|request: Request<Incoming>| {
             let origin = Rc::clone(&origin);

@@ -16,7 +16,9 @@ use crate::serve::Settings;
 use crate::serve::activity::{Activity, Phase};
 
 /// How long an HTTP/1.1 connection must be quiet before it hibernates.
-const REST_AFTER: Duration = Duration::from_millis(1000);
+///
+/// Short, because what a burst of connections allocates before it rests is what the process keeps.
+const REST_AFTER: Duration = Duration::from_millis(250);
 
 /// What became due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl Watchdog {
 
     /// Ready when something is due. To be polled after the connection was.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+        self.activity.date_head(clock::now);
         let (phase, since) = self.activity.phase();
         if phase == Phase::Head && self.quiet == Quiet::Rests {
             // A head that did not arrive whole is due sooner than what the timer was armed for.

@@ -462,7 +462,7 @@ impl Read for TlsStream {
         let this = self.get_mut();
         loop {
             if this.read_plaintext(&mut cursor) {
-                this.activity.bytes_read(clock::now);
+                this.activity.bytes_read();
                 return Poll::Ready(Ok(()));
             }
             if this.end_of_file || this.records.peer_closed || cursor.remaining() == 0 {
@@ -479,7 +479,7 @@ impl Read for TlsStream {
             };
             this.end_of_file = received == 0;
             if cursor.remaining() < before {
-                this.activity.bytes_read(clock::now);
+                this.activity.bytes_read();
                 return Poll::Ready(Ok(()));
             }
         }

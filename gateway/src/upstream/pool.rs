@@ -51,12 +51,12 @@ impl Pool {
         }
     }
 
-    /// A connection that is ready for a request: a pooled one, or a new one.
+    /// A connection that is ready for a request at `now`: a pooled one, or a new one.
     ///
     /// # Errors
     /// None could be made.
-    pub async fn lease(pool: &Rc<Self>) -> Result<Lease, UpstreamError> {
-        while let Some(mut sender) = pool.take() {
+    pub async fn lease(pool: &Rc<Self>, now: Instant) -> Result<Lease, UpstreamError> {
+        while let Some(mut sender) = pool.take(now) {
             if sender.ready().await.is_ok() {
                 return Ok(Lease {
                     pool: Rc::clone(pool),
@@ -73,11 +73,10 @@ impl Pool {
         })
     }
 
-    fn take(&self) -> Option<SendRequest<RequestBody>> {
+    fn take(&self, now: Instant) -> Option<SendRequest<RequestBody>> {
         loop {
             let idle = self.idle.borrow_mut().pop_back()?;
-            let aged =
-                clock::now().saturating_duration_since(idle.since) > self.limits.pool_idle_timeout;
+            let aged = now.saturating_duration_since(idle.since) > self.limits.pool_idle_timeout;
             if !aged && !idle.sender.is_closed() {
                 return Some(idle.sender);
             }
