@@ -20,7 +20,7 @@ use exit::Exit;
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",
-    env!("LOADGEN_COMMIT"),
+    env!("FLEETGATE_COMMIT"),
     ", TLS: rustls 0.23 with aws-lc-rs)"
 );
 

@@ -1,7 +1,6 @@
 //! The flags, and the help that explains them.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use certs_gen::key::KeyKind;
@@ -11,19 +10,13 @@ use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-/// The commit is known only to builds that are told it; asking git at build time would rebuild this crate, and all
-/// that depend on it, at each commit.
-const COMMIT: &str = match option_env!("FLEETGATE_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
-
 fn version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| {
-        let version = env!("CARGO_PKG_VERSION");
-        format!("{version} (commit {COMMIT}; crypto: AWS-LC through aws-lc-rs; X.509: rcgen)")
-    });
-    &VERSION
+    concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (",
+        env!("FLEETGATE_COMMIT"),
+        "), AWS-LC through aws-lc-rs, rcgen"
+    )
 }
 
 /// Makes the certificates of a device fleet: trust anchor, intermediates, server, and as many devices as wanted.
