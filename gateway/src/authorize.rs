@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::identity::Identified;
+use crate::verify::AnchorId;
 
 /// Who may be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,31 +37,44 @@ pub enum Denied {
     /// The chain is no longer valid.
     #[error("the device's certificate has expired")]
     Expired,
+    /// The chain's anchor is not trusted any more.
+    #[error("the device's trust anchor was removed")]
+    AnchorRemoved,
 }
 
 impl Denied {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 2] = [Self::NotYetValid, Self::Expired];
+    pub const ALL: [Self; 3] = [Self::NotYetValid, Self::Expired, Self::AnchorRemoved];
 
     /// The metric label.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotYetValid => "not_yet_valid",
             Self::Expired => "expired",
+            Self::AnchorRemoved => "anchor_removed",
         }
     }
 }
 
-/// Authorizes `device` at `now` (seconds since the Unix epoch).
+/// Authorizes `device` at `now` (seconds since the Unix epoch). `trusted` says whether an anchor is trusted now, which may be
+/// later than the device's handshake began.
 ///
 /// # Errors
 /// The reason for the refusal.
-pub fn authorize(policy: &Policy, device: &Arc<Identified>, now: u64) -> Result<Permit, Denied> {
+pub fn authorize(
+    policy: &Policy,
+    device: &Arc<Identified>,
+    trusted: impl Fn(&AnchorId) -> bool,
+    now: u64,
+) -> Result<Permit, Denied> {
     if now < device.not_before() {
         return Err(Denied::NotYetValid);
     }
     if now > device.not_after() {
         return Err(Denied::Expired);
+    }
+    if !trusted(device.anchor()) {
+        return Err(Denied::AnchorRemoved);
     }
     match policy {
         Policy::AllowAll => Ok(Permit {
@@ -73,20 +87,28 @@ pub fn authorize(policy: &Policy, device: &Arc<Identified>, now: u64) -> Result<
 mod tests {
     use super::{Arc, Denied, Identified, Policy, authorize};
 
+    fn device() -> Arc<Identified> {
+        Arc::new(Identified::for_tests("device-000001", 100, 200))
+    }
+
     #[test]
     fn the_window_is_inclusive_at_both_ends() {
-        let device = Arc::new(Identified::for_tests("device-000001", 100, 200));
+        let at = |now| authorize(&Policy::AllowAll, &device(), |_| true, now);
         for now in [100, 150, 200] {
-            let permit = authorize(&Policy::AllowAll, &device, now).unwrap();
-            assert_eq!(permit.device().device_id(), "device-000001");
+            assert_eq!(at(now).unwrap().device().device_id(), "device-000001");
         }
-        assert_eq!(
-            authorize(&Policy::AllowAll, &device, 99).unwrap_err(),
-            Denied::NotYetValid
+        assert_eq!(at(99).unwrap_err(), Denied::NotYetValid);
+        assert_eq!(at(201).unwrap_err(), Denied::Expired);
+    }
+
+    #[test]
+    fn an_anchor_that_was_removed_since_the_handshake_began_counts() {
+        let denied = authorize(
+            &Policy::AllowAll,
+            &device(),
+            |anchor| anchor != device().anchor(),
+            150,
         );
-        assert_eq!(
-            authorize(&Policy::AllowAll, &device, 201).unwrap_err(),
-            Denied::Expired
-        );
+        assert_eq!(denied.unwrap_err(), Denied::AnchorRemoved);
     }
 }

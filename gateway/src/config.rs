@@ -129,6 +129,14 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     cache.finish();
 
     let (settings, max_connections, max_handshakes) = settings(file);
+    for (index, upstream) in upstreams.iter().enumerate() {
+        if upstream.limits.response_timeout > settings.serve.idle_timeout {
+            file.error(
+                &format!("upstreams[{index}].response_timeout"),
+                "it is longer than timeouts.idle, which would end the connection first",
+            );
+        }
+    }
 
     let mut admin = file.table("admin", false);
     let admin_address = admin.address("address");

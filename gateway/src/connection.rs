@@ -1,8 +1,8 @@
 //! The stages of one connection, in order.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::authorize::authorize;
 use crate::clock;
 use crate::handshake;
 use crate::listener::Accepted;
@@ -11,35 +11,34 @@ use crate::worker::Worker;
 
 /// Takes a connection from accept to close. Whatever goes wrong ends this connection only, and is counted once.
 pub(crate) async fn run(worker: Rc<Worker>, listener: usize, accepted: Accepted) {
-    let metrics = std::sync::Arc::clone(worker.metrics());
+    let metrics = Arc::clone(worker.metrics());
     let Some(listener) = metrics.listener(listener) else {
         return;
     };
-    let open = listener.opened();
+    let _open = listener.opened();
+    let peer = accepted.peer();
     let admitted = match worker.admission().admit(accepted) {
         Ok(admitted) => admitted,
         Err(shed) => return metrics.shed(shed),
     };
-    let snapshot = worker.snapshot();
+    let (config, settings) = worker.handshake_configuration();
     // The handshake's future is far larger than what follows; boxed, it is freed before serving starts.
-    let handshake = handshake::perform(
-        admitted,
-        snapshot.server_config(),
-        worker.turns(),
-        snapshot.settings().handshake,
-    );
+    let handshake = handshake::perform(admitted, config, worker.turns(), settings);
     let (handshaked, report) = Box::pin(handshake).await;
     listener.handshake(&report);
-    let Some(handshaked) = handshaked else { return };
-    let permit = match authorize(
-        snapshot.domain().policy(),
-        handshaked.device(),
-        clock::unix_seconds(),
-    ) {
-        Ok(permit) => permit,
-        Err(denied) => return metrics.denied(denied),
+    let Some(handshaked) = handshaked else {
+        if let Some(failure) = report.failure {
+            tracing::debug!(%peer, reason = failure.label(), "{failure}");
+        }
+        return;
     };
-    drop(snapshot);
+    let permit = match worker.authorize(handshaked.device(), clock::unix_seconds()) {
+        Ok(permit) => permit,
+        Err(denied) => {
+            metrics.denied(denied);
+            tracing::debug!(%peer, device = handshaked.device().device_id(), reason = denied.label(), "{denied}");
+            return Box::pin(handshaked.refuse()).await;
+        }
+    };
     Box::pin(serve::connection(Served::new(worker, handshaked, permit))).await;
-    drop(open);
 }

@@ -64,7 +64,8 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let now = clock::now();
         self.origin.activity.request_ended(now);
-        let status = self.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // No answer means that the device left before there was one: its own doing, as nginx's 499 has it.
+        let status = self.status.unwrap_or(StatusCode::REQUEST_TIMEOUT);
         let metrics = match &self.upstream {
             Some(upstream) => upstream.metrics(),
             None => self.origin.worker.unrouted(),

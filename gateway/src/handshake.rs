@@ -154,6 +154,11 @@ impl Handshaked {
         self.is_h2
     }
 
+    /// Ends the connection of a device that is not to be served.
+    pub(crate) async fn refuse(self) {
+        self.stream.close().await;
+    }
+
     /// The stream, and the slot that counts the connection as open.
     pub(crate) fn into_stream(self) -> (TlsStream, Slot) {
         (self.stream, self.connection)

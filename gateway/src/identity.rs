@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::headers::{self, IdentityHeaders};
-use crate::verify::VerifiedChain;
+use crate::verify::{AnchorId, VerifiedChain};
 
 /// The longest device id that is accepted, in bytes. X.520 bounds a common name at 64 characters; URIs are longer.
 pub const MAX_DEVICE_ID: usize = 256;
@@ -28,6 +28,7 @@ pub struct Identified {
     fingerprint: [u8; 32],
     not_before: u64,
     not_after: u64,
+    anchor: AnchorId,
     headers: IdentityHeaders,
 }
 
@@ -78,6 +79,7 @@ impl Identified {
             fingerprint,
             not_before: chain.not_before(),
             not_after: chain.not_after(),
+            anchor: *chain.anchor(),
             headers: IdentityHeaders::default(),
         };
         identified.headers = IdentityHeaders::prepare(&identified, chain, headers);
@@ -124,6 +126,11 @@ impl Identified {
         self.not_after
     }
 
+    /// The anchor that the chain leads to.
+    pub fn anchor(&self) -> &AnchorId {
+        &self.anchor
+    }
+
     /// The identity header values, prepared once.
     pub fn headers(&self) -> &IdentityHeaders {
         &self.headers
@@ -141,6 +148,7 @@ impl Identified {
             fingerprint: [0xab; 32],
             not_before,
             not_after,
+            anchor: [0; 32],
             headers: IdentityHeaders::default(),
         }
     }

@@ -67,7 +67,7 @@ mod tests {
 
     fn permit() -> Permit {
         let device = Arc::new(Identified::for_tests("device-000001", 0, 10));
-        authorize(&Policy::AllowAll, &device, 5).unwrap()
+        authorize(&Policy::AllowAll, &device, |_| true, 5).unwrap()
     }
 
     #[test]

@@ -9,14 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admission::turns::Turns;
 use crate::admission::{self, Admission};
+use crate::authorize::{Denied, Permit, authorize};
 use crate::clock;
 use crate::connection;
 use crate::drain::Drain;
+use crate::handshake;
+use crate::identity::Identified;
 use crate::listener;
 use crate::metrics::{self, Metrics};
 use crate::route::Routed;
@@ -65,6 +69,28 @@ impl Worker {
     /// The configuration in force now.
     pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    /// What a handshake that begins now goes by.
+    pub fn handshake_configuration(&self) -> (Arc<ServerConfig>, handshake::Settings) {
+        let snapshot = self.snapshot();
+        (snapshot.server_config(), snapshot.settings().handshake)
+    }
+
+    /// Authorizes `device` at `now` (seconds since the Unix epoch) by the configuration in force now, which may be newer than
+    /// the one that its handshake began with.
+    ///
+    /// # Errors
+    /// The reason for the refusal.
+    pub fn authorize(&self, device: &Arc<Identified>, now: u64) -> Result<Permit, Denied> {
+        let snapshot = self.snapshot();
+        let domain = snapshot.domain();
+        authorize(
+            domain.policy(),
+            device,
+            |anchor| domain.anchors().trusts(anchor),
+            now,
+        )
     }
 
     /// The metrics.

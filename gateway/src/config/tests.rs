@@ -125,3 +125,14 @@ fn doubles_are_refused() {
         ]
     );
 }
+
+#[test]
+fn a_response_may_not_take_longer_than_a_connection_may_stand_still() {
+    let text = SMALLEST.to_owned() + "[timeouts]\nidle = \"20s\"\n";
+    assert_eq!(
+        problems(&text),
+        [
+            "upstreams[0].response_timeout: it is longer than timeouts.idle, which would end the connection first"
+        ]
+    );
+}

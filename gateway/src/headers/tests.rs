@@ -133,7 +133,7 @@ fn hop_by_hop_fields_go_and_framing_stays() {
 #[test]
 fn every_inbound_copy_of_an_identity_header_is_replaced() {
     let device = Arc::new(Identified::for_tests("device-000007", 0, 10));
-    let permit = authorize(&Policy::AllowAll, &device, 5).unwrap();
+    let permit = authorize(&Policy::AllowAll, &device, |_| true, 5).unwrap();
     let peer = PeerHeaders::prepare(
         "192.0.2.7:999".parse().unwrap(),
         Settings {
