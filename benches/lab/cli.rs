@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, role};
+use crate::{compare, demo, role};
 
 /// Shows and measures Fleetgate on this machine.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Make a fleet, start the gateway before an upstream, drive the fleet, report what each operation cost
     Demo(demo::Arguments),
+    /// Do the same work with the gateway and each installed peer in turn, and compare CPU and memory
+    Compare(compare::Arguments),
     /// The gateway, as a child of this program
     #[command(hide = true, name = role::GATEWAY, disable_help_flag = true)]
     Gateway {
@@ -35,6 +37,14 @@ enum Command {
     /// The upstream, as a child of this program
     #[command(hide = true, name = role::UPSTREAM)]
     Upstream,
+    /// A program that ends with this one
+    #[command(hide = true, name = role::TIED, disable_help_flag = true)]
+    Tied {
+        parent: u32,
+        program: OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// How a command ended.
@@ -59,8 +69,14 @@ impl From<Exit> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::execute(&arguments),
+        Command::Compare(arguments) => compare::execute(&arguments),
         Command::Gateway { arguments } => return role::gateway(arguments),
         Command::Upstream => role::upstream().map(|()| Exit::Passed),
+        Command::Tied {
+            parent,
+            program,
+            arguments,
+        } => Err(role::tied(parent, &program, &arguments)),
     };
     outcome.map_or_else(
         |error| {

@@ -13,6 +13,7 @@
 mod admin;
 mod child;
 mod cli;
+mod compare;
 mod cores;
 mod counts;
 mod demo;

@@ -48,7 +48,10 @@ pub(crate) const PAGE: &str = "report.html";
 
 /// This moment as RFC 3339, UTC.
 pub(crate) fn now() -> String {
-    OffsetDateTime::now_utc()
+    // Nobody needs the nanoseconds, and they are hard to read past.
+    let now = OffsetDateTime::now_utc();
+    now.replace_nanosecond(0)
+        .unwrap_or(now)
         .format(&Rfc3339)
         .unwrap_or_default()
 }

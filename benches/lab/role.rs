@@ -1,21 +1,26 @@
-//! What this program is when it has started itself again: the gateway or the upstream.
+//! What this program is when it has started itself again: the gateway, the upstream, or a peer.
 //!
-//! Only the `lab` binary is built by `cargo lab`, and what is measured must be a process of its own. Each role ends when
-//! its standard input closes, and the laboratory holds the other end: even killed, it leaves nobody behind.
+//! Only the `lab` binary is built by `cargo lab`, and what is measured must be a process of its own. Gateway and upstream
+//! end when their standard input closes, and the laboratory holds the other end; peers are ended by the kernel. Even
+//! killed, the laboratory leaves nobody behind.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 /// Subcommand of the gateway's role.
 pub(crate) const GATEWAY: &str = "as-gateway";
 /// Subcommand of the upstream's role.
 pub(crate) const UPSTREAM: &str = "as-upstream";
+/// Subcommand that becomes another program.
+pub(crate) const TIED: &str = "as-tied";
 /// What the upstream says before its address.
 pub(crate) const LISTENING: &str = "listening on ";
 
@@ -40,4 +45,19 @@ pub(crate) fn upstream() -> anyhow::Result<()> {
         let _ = stop.await;
     })?;
     Ok(())
+}
+
+/// Becomes `program`, which is asked to end when the process `parent` is gone. Comes back only to say why it could not.
+pub(crate) fn tied(parent: u32, program: &OsStr, arguments: &[OsString]) -> anyhow::Error {
+    // SIGTERM and not SIGKILL: nginx's master takes its workers along.
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
+        return anyhow::Error::new(error).context("cannot tie this process to its parent");
+    }
+    // If the parent has gone before the tie was made, nobody will send the signal.
+    let now = getppid().map(|pid| pid.as_raw_pid().unsigned_abs());
+    if now != Some(parent) {
+        return anyhow::anyhow!("the laboratory has gone");
+    }
+    let error = Command::new(program).args(arguments).exec();
+    anyhow::Error::new(error).context(format!("cannot run {}", program.display()))
 }

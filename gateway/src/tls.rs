@@ -16,7 +16,9 @@ use rustls::crypto::tls13::HkdfUsingHmac;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as provider};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite};
+use rustls::{
+    CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite,
+};
 
 use session::DomainSessions;
 
@@ -78,17 +80,33 @@ pub const ALPN_HTTP11: &[u8] = b"http/1.1";
 /// The name and version of the TLS stack, for `--version`.
 pub const STACK: &str = "rustls 0.23 with aws-lc-rs";
 
-/// The crypto provider: aws-lc-rs, with the cheaper key schedule and the configured groups.
+/// The crypto provider: aws-lc-rs, with the cheaper key schedule and the configured groups, and the cheapest cipher suite
+/// first. Nearly every client lists AES-256 with SHA-384 first and supports AES-128 with SHA-256; the hash alone costs a full
+/// handshake an eighth, a resumed one a fifth of its CPU.
 pub fn provider(groups: &[Group]) -> CryptoProvider {
     let stock = provider::default_provider();
+    let mut cipher_suites: Vec<SupportedCipherSuite> = stock
+        .cipher_suites
+        .iter()
+        .map(|suite| with_cheaper_key_schedule(*suite))
+        .collect();
+    cipher_suites.sort_by_key(|suite| rank(suite.suite()));
     CryptoProvider {
-        cipher_suites: stock
-            .cipher_suites
-            .iter()
-            .map(|suite| with_cheaper_key_schedule(*suite))
-            .collect(),
+        cipher_suites,
         kx_groups: groups.iter().map(|group| group.implementation()).collect(),
         ..stock
+    }
+}
+
+/// TLS 1.3 before 1.2 and, within each, the cheapest first.
+fn rank(suite: CipherSuite) -> u8 {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => 0,
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => 1,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => 2,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 3,
+        _ => 4,
     }
 }
 
@@ -153,22 +171,28 @@ pub fn server_config(
     // Early data can be replayed; stateless tickets cannot stop that.
     config.max_early_data_size = 0;
     config.require_ems = true;
+    config.ignore_client_order = true;
     Ok(config)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Group, provider};
+    use super::{CipherSuite, Group, SupportedCipherSuite, provider};
 
     #[test]
     fn the_key_schedule_is_the_one_of_rfc_5869() {
         let ours = provider(&[Group::X25519]);
         let stock = rustls::crypto::aws_lc_rs::default_provider();
         let mut compared = 0;
-        for (ours, stock) in ours.cipher_suites.iter().zip(&stock.cipher_suites) {
-            let (Some(ours), Some(stock)) = (ours.tls13(), stock.tls13()) else {
-                continue;
-            };
+        for ours in ours.cipher_suites.iter().filter_map(|suite| suite.tls13()) {
+            let same = |stock: &&SupportedCipherSuite| stock.suite() == ours.common.suite;
+            let stock = stock
+                .cipher_suites
+                .iter()
+                .find(same)
+                .unwrap()
+                .tls13()
+                .unwrap();
             let expand = |suite: &rustls::Tls13CipherSuite| {
                 let expander = suite
                     .hkdf_provider
@@ -187,5 +211,20 @@ mod tests {
             compared += 1;
         }
         assert_eq!(compared, 3);
+    }
+
+    #[test]
+    fn the_cheapest_suite_of_each_version_is_first() {
+        let suites: Vec<CipherSuite> = provider(&[Group::X25519])
+            .cipher_suites
+            .iter()
+            .map(SupportedCipherSuite::suite)
+            .collect();
+        assert_eq!(suites[0], CipherSuite::TLS13_AES_128_GCM_SHA256);
+        assert_eq!(
+            suites[3],
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        );
+        assert_eq!(suites.len(), 9, "none is lost");
     }
 }

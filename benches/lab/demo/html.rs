@@ -87,8 +87,8 @@ fn tiles(report: &Report) -> String {
 fn tile(colour: usize, phase: &PhaseReport) -> String {
     let mut facts = vec![
         ("rate", format!("{}/s", plain(phase.rate_per_second))),
-        ("median", milliseconds(phase.p50_ms)),
-        ("99th percentile", milliseconds(phase.p99_ms)),
+        ("p50", milliseconds(phase.p50_ms)),
+        ("p99", milliseconds(phase.p99_ms)),
     ];
     if let Some(share) = phase
         .cache_hit_share
@@ -188,7 +188,7 @@ fn agreement(report: &Report) -> String {
     let body = page::paragraph(
         "The load generator counts what its devices experienced; the gateway counts on its own, in the metrics that an operator would \
          scrape. They must agree to the last connection, preparation and warm-up included.",
-    ) + &page::table(&["what", "load generator", "gateway", ""], &rows);
+    ) + &page::table(&["counted", "loadgen", "gateway", ""], &rows);
     page::section("Two independent counts", &body)
 }
 
@@ -241,7 +241,7 @@ fn words() -> String {
         ("full handshake", "The device sends its certificate chain and a fresh signature; both are checked.".to_owned()),
         ("chain cache", "Verdicts on chains that were verified before, so that the same chain is not verified signature by signature at each visit. Expiry and policy are checked every time.".to_owned()),
         ("resumption", "The device shows a ticket from its last visit instead of a certificate. The gateway still looks up who it is, and authorizes it again.".to_owned()),
-        ("99th percentile", "Ninety-nine of a hundred operations were at least this fast.".to_owned()),
+        ("p50, p99", "Half of the operations, or ninety-nine of a hundred, were at least this fast.".to_owned()),
         ("rate", "What this run did with two cores, generator and upstream included. What one core of the gateway can do follows from its CPU per operation.".to_owned()),
     ];
     page::section("Words", &page::definitions(&pairs))

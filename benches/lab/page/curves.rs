@@ -11,6 +11,8 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
+/// Room that a label needs.
+const LABEL: f64 = 50.0;
 
 /// One curve.
 #[derive(Debug, Clone)]
@@ -123,10 +125,11 @@ fn draw_axes(svg: &mut String, axes: &Axes) {
         (0.99999, "99.999 %"),
     ];
     for (quantile, label) in quantiles {
-        if position(quantile) > axes.nines + 1e-9 {
+        let x = axes.x(quantile);
+        let crowded = quantile == 0.0 && axes.x(0.5) - x < LABEL;
+        if crowded || position(quantile) > axes.nines + 1e-9 {
             continue;
         }
-        let x = axes.x(quantile);
         // The outermost label would be cut off if it were centred.
         let anchor = match right - x {
             room if room < 24.0 => "end",
