@@ -11,7 +11,7 @@ mod server;
 mod statistics;
 mod text;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ impl Arguments {
             devices_request: of(64, 32),
             devices_idle: of(4000, 500),
             memory_rounds: of(3, 1),
-            seed: self.seed.unwrap_or_else(rand::random),
+            seed: self.seed.unwrap_or_else(|| rand::random::<u32>().into()),
             quick,
         }
     }
@@ -304,11 +304,12 @@ impl Laboratory<'_> {
     }
 }
 
+/// The certificate is for 127.0.0.1, whichever address of loopback the server has.
 fn target(address: SocketAddr) -> Target {
     Target {
-        host: address.ip().to_string(),
+        host: Ipv4Addr::LOCALHOST.to_string(),
         port: address.port(),
         path: "/telemetry".to_owned(),
-        connect_to: None,
+        connect_to: Some(address),
     }
 }

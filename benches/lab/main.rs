@@ -11,6 +11,7 @@
 //! judged is loadgen's business.
 
 mod admin;
+mod build_profile;
 mod child;
 mod cli;
 mod compare;

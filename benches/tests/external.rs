@@ -74,6 +74,7 @@ fn peers_end_even_if_the_laboratory_is_killed() {
     // Gateway, nginx's two processes and HAProxy.
     while processes_in(folder.path()) < 4 {
         assert!(Instant::now() < until, "not every server was started");
+        assert!(laboratory.try_wait().unwrap().is_none(), "ended early");
         std::thread::sleep(Duration::from_millis(20));
     }
     laboratory.kill().unwrap();

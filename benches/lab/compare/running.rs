@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::server::Server;
 use crate::child::Child;
@@ -80,10 +80,9 @@ fn start_peer(
     cores: Cores,
 ) -> anyhow::Result<Running> {
     let server = installed.server;
-    // A peer cannot be asked which port it was given, so a free one is chosen for it.
-    let port = free_port()?;
+    let address = free_address()?;
     let (file, template) = configuration_of(server);
-    let configuration = fill_in(template, port, upstream, descriptors());
+    let configuration = fill_in(template, address, upstream, descriptors());
     fs::write(folder.join(file), configuration)
         .with_context(|| format!("cannot write {file} for {}", server.name()))?;
     if server == Server::Haproxy {
@@ -98,16 +97,13 @@ fn start_peer(
         .args(arguments_of(server, folder));
     let log = folder.join("log");
     let mut child = cores.with_server(|| Child::start(server.name(), &mut command, &log))??;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    child.wait_for(|_| TcpStream::connect(address).ok().map(drop))?;
-    let pids = family_of(child.pid());
-    // nginx serves in a process of its own, beside the one that was started.
-    if server == Server::Nginx && pids.len() < 2 {
-        bail!(
-            "nginx has no worker process; its log is in {}",
-            log.display()
-        );
-    }
+    let pid = child.pid();
+    let pids = child.wait_for(|_| {
+        TcpStream::connect(address).ok()?;
+        // nginx listens before it has started the process that serves.
+        let pids = family_of(pid);
+        (pids.len() >= processes_of(server)).then_some(pids)
+    })?;
     Ok(Running {
         address,
         pids,
@@ -151,9 +147,11 @@ fn arguments_of(server: Server, folder: &Path) -> Vec<String> {
     arguments.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn fill_in(template: &str, port: u16, upstream: SocketAddr, descriptors: u64) -> String {
+fn fill_in(template: &str, address: SocketAddr, upstream: SocketAddr, descriptors: u64) -> String {
     template
-        .replace("@PORT@", &port.to_string())
+        .replace("@ADDRESS@", &address.to_string())
+        .replace("@HOST@", &address.ip().to_string())
+        .replace("@PORT@", &address.port().to_string())
         .replace("@UPSTREAM@", &upstream.to_string())
         .replace("@UPSTREAM_HOST@", &upstream.ip().to_string())
         .replace("@UPSTREAM_PORT@", &upstream.port().to_string())
@@ -184,9 +182,22 @@ fn join_chain_and_key(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
-    Ok(listener.local_addr()?.port())
+/// Processes that serve or watch over those that do.
+fn processes_of(server: Server) -> usize {
+    match server {
+        Server::Nginx => 2,
+        Server::Fleetgate | Server::Haproxy | Server::Envoy => 1,
+    }
+}
+
+/// A peer cannot be asked which port it was given, so a free one is chosen for it, on an address of loopback that only
+/// this process uses: nobody takes the port between choice and use.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, 128 | high, middle, low.max(1));
+    let listener =
+        TcpListener::bind((own, 0)).with_context(|| format!("there is no free port on {own}"))?;
+    Ok(listener.local_addr()?)
 }
 
 /// A process and its children.
@@ -213,7 +224,12 @@ mod tests {
     fn nothing_is_left_to_fill_in() {
         for server in Server::PEERS {
             let (_, template) = configuration_of(server);
-            let filled = fill_in(template, 4711, "127.0.0.1:9000".parse().unwrap(), 19_000);
+            let filled = fill_in(
+                template,
+                "127.1.2.3:4711".parse().unwrap(),
+                "127.0.0.1:9000".parse().unwrap(),
+                19_000,
+            );
             assert!(filled.contains("4711") && filled.contains("9000"));
             let left = filled
                 .lines()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::checks;
 use super::phase::{Choices, Phase};
 use crate::counts::GatewayCounts;
-use crate::fleet;
+use crate::{build_profile, fleet};
 
 /// Name and version of the schema.
 pub(crate) const SCHEMA: &str = "lab.demo/1";
@@ -116,6 +116,7 @@ impl Report {
     ) -> Report {
         let judgement = checks::judge(&phases);
         let mut notes = judgement.notes;
+        notes.extend(build_profile::note());
         if placement.server_core == placement.generator_core {
             notes.push(
                 "There was only one core: gateway, generator and upstream took turns on it, so rates and times include each other's work."
