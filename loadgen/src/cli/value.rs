@@ -72,7 +72,7 @@ pub(crate) enum Mode {
     Full,
     /// Connect, handshake with the device's newest ticket, one GET, close.
     Resume,
-    /// One POST on the device's open connection.
+    /// One POST on the device's open connection; a GET with --payload 0.
     Telemetry,
     /// 70 % telemetry, 25 % reconnections with a ticket, 5 % full ones; connections stay open.
     Mixed,

@@ -184,8 +184,9 @@ impl Requests {
         })
     }
 
-    /// A telemetry POST, or a GET without body.
+    /// A telemetry POST, or a GET without body; with nothing to post it is a GET too.
     pub(crate) fn make(&self, post: bool) -> Request<Full<Bytes>> {
+        let post = post && !self.payload.is_empty();
         let body = if post {
             self.payload.clone()
         } else {
