@@ -99,9 +99,7 @@ fn what(operation: Operation) -> &'static str {
             "Connect, full mutual-TLS handshake, one GET, close. The device has been here before: Fleetgate's chain cache knows it; the others verify the chain each time."
         }
         Operation::Resumed => "Connect with the session ticket of the last visit, one GET, close.",
-        Operation::Request => {
-            "A request without body over HTTP/1.1 on a connection that stays open."
-        }
+        Operation::Request => "A GET over HTTP/1.1 on a connection that stays open.",
         Operation::IdleMemory => {
             "Growth of the server's resident memory, divided by the connections held, each after one request."
         }

@@ -46,7 +46,7 @@ pub(crate) enum Operation {
     FullWarm,
     /// Connection with a resumed handshake and one GET.
     Resumed,
-    /// Request on an open connection.
+    /// GET on an open connection.
     Request,
     /// An idle connection, held after one request.
     IdleMemory,
@@ -69,7 +69,7 @@ impl Operation {
         match self {
             Operation::FullWarm => "full handshake + GET",
             Operation::Resumed => "resumed + GET",
-            Operation::Request => "request, keep-alive",
+            Operation::Request => "GET, keep-alive",
             Operation::IdleMemory => "idle connection",
         }
     }
@@ -101,7 +101,7 @@ impl Operation {
         };
         plan.mode = mode;
         plan.devices = Some(devices);
-        // Requests without a body: what is compared is the way through the proxy.
+        // Without anything to post loadgen sends GETs: what is compared is the way through the proxy.
         plan.payload_bytes = 0;
         plan.pace = match mode {
             Mode::Idle => Pace::Hold,

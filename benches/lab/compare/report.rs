@@ -327,19 +327,15 @@ fn notes(cells: &[Cell], choices: &Choices, one_core: bool) -> Vec<String> {
         .iter()
         .filter(|cell| cell.verdict == Verdict::Suspect)
         .collect();
-    let mut doubts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut doubts: BTreeMap<String, usize> = BTreeMap::new();
     for reason in suspect.iter().flat_map(|cell| &cell.reasons) {
-        // What comes after the first number differs from one measurement to the next.
-        let words = reason.split(|c: char| c.is_ascii_digit()).next();
-        *doubts
-            .entry(words.unwrap_or_default().trim_end())
-            .or_default() += 1;
+        *doubts.entry(without_numbers(reason)).or_default() += 1;
     }
     let many = cells.len();
     notes.extend(
         doubts
             .iter()
-            .map(|(doubt, count)| format!("In {count} of {many} measurements: {doubt} …")),
+            .map(|(doubt, count)| format!("In {count} of {many} measurements: {doubt}.")),
     );
     if !doubts.is_empty() {
         notes.push(
@@ -360,6 +356,15 @@ fn notes(cells: &[Cell], choices: &Choices, one_core: bool) -> Vec<String> {
         );
     }
     notes
+}
+
+/// The same doubt in several measurements, whose numbers differ, is one doubt.
+fn without_numbers(reason: &str) -> String {
+    let words = reason.split(' ').map(|word| match word.parse::<f64>() {
+        Ok(_) => "…",
+        Err(_) => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -451,6 +456,17 @@ pub(super) mod tests {
             .unwrap();
         assert_eq!(own.cost.unwrap().median, 150.0);
         assert_eq!(own.fleetgate_ratio, None);
+    }
+
+    #[test]
+    fn a_doubt_that_differs_in_its_number_only_is_told_once() {
+        let mut cells = cells();
+        for (index, cell) in cells.iter_mut().take(3).enumerate() {
+            cell.verdict = Verdict::Suspect;
+            cell.reasons = vec![format!("others had {index}.5 % of it")];
+        }
+        let told = "In 3 of 36 measurements: others had … % of it.";
+        assert!(report(cells).notes.iter().any(|note| note == told));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::escape;
 
 const HEIGHT: f64 = 330.0;
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
