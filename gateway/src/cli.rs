@@ -236,8 +236,7 @@ async fn supervise(
 }
 
 fn reload(server: &Rc<RefCell<Server>>, path: &std::path::Path) {
-    let result = load_config(path).and_then(|config| server.borrow_mut().reload(config));
-    match result {
+    match server.borrow_mut().reload_from(path) {
         Ok(()) => tracing::info!("reloaded the configuration"),
         Err(error) => {
             tracing::error!(%error, "the configuration was not reloaded; the last good one stays")

@@ -5,6 +5,7 @@
 
 pub mod body;
 
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -39,24 +40,26 @@ pub struct Origin {
     pub activity: Rc<Activity>,
 }
 
-/// A request that is being answered. Dropping it, with the response's body, ends and counts it.
+/// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
+/// dropped ends and counts it: an upstream may answer before it has read everything, and until the rest of the request has
+/// come the connection is not at rest.
 pub struct Exchange {
     origin: Rc<Origin>,
     started: Instant,
-    upstream: Option<Rc<Upstream>>,
-    status: Option<StatusCode>,
+    upstream: OnceCell<Rc<Upstream>>,
+    status: Cell<Option<StatusCode>>,
 }
 
 impl Exchange {
-    fn start(origin: Rc<Origin>) -> Self {
+    fn start(origin: Rc<Origin>) -> Rc<Self> {
         let started = clock::now();
         origin.activity.request_started(started);
-        Self {
+        Rc::new(Self {
             origin,
             started,
-            upstream: None,
-            status: None,
-        }
+            upstream: OnceCell::new(),
+            status: Cell::new(None),
+        })
     }
 }
 
@@ -65,8 +68,8 @@ impl Drop for Exchange {
         let now = clock::now();
         self.origin.activity.request_ended(now);
         // No answer means that the device left before there was one: its own doing, as nginx's 499 has it.
-        let status = self.status.unwrap_or(StatusCode::REQUEST_TIMEOUT);
-        let metrics = match &self.upstream {
+        let status = self.status.get().unwrap_or(StatusCode::REQUEST_TIMEOUT);
+        let metrics = match self.upstream.get() {
             Some(upstream) => upstream.metrics(),
             None => self.origin.worker.unrouted(),
         };
@@ -78,6 +81,7 @@ impl Drop for Exchange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
     Malformed(headers::Malformed),
+    TooManyHeaders,
     Method,
     NoRoute,
     BodyTooLarge,
@@ -100,6 +104,10 @@ impl Refused {
             Self::Malformed(headers::Malformed::Host) => (
                 StatusCode::BAD_REQUEST,
                 "exactly one valid host is needed\n",
+            ),
+            Self::TooManyHeaders => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too many header fields\n",
             ),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -128,11 +136,11 @@ pub async fn forward(
     origin: Rc<Origin>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
-    let mut exchange = Exchange::start(Rc::clone(&origin));
-    match answer(&origin, &mut exchange, request).await {
+    let exchange = Exchange::start(Rc::clone(&origin));
+    match answer(&origin, &exchange, request).await {
         Ok((mut response, lease, upload)) => {
             headers::remove_hop_by_hop(response.headers_mut());
-            let exchange = exchange.answered_with(response.status());
+            exchange.status.set(Some(response.status()));
             *response.version_mut() = Version::HTTP_11;
             Ok(response.map(|body| ResponseBody::upstream(body, lease, upload, exchange)))
         }
@@ -148,10 +156,16 @@ type Answered = (
 
 async fn answer(
     origin: &Origin,
-    exchange: &mut Exchange,
+    exchange: &Rc<Exchange>,
     request: Request<Incoming>,
 ) -> Result<Answered, Refused> {
     let snapshot = origin.worker.snapshot();
+    let limit = snapshot.settings().forward.max_request_body;
+    let request = request.map(|body| RequestBody::new(body, limit, exchange));
+    // HTTP/1.1 heads with more were not parsed; HTTP/2 has a bound on bytes only.
+    if request.headers().len() > snapshot.settings().serve.max_request_headers {
+        return Err(Refused::TooManyHeaders);
+    }
     let host = headers::check_head(request.version(), request.uri(), request.headers())
         .map_err(Refused::Malformed)?;
     if request.method() == Method::CONNECT {
@@ -165,15 +179,18 @@ async fn answer(
         .worker
         .upstream(&snapshot, routed)
         .ok_or(Refused::NoRoute)?;
-    exchange.upstream = Some(Rc::clone(&upstream));
-    let limit = snapshot.settings().forward.max_request_body;
+    let _ = exchange.upstream.set(Rc::clone(&upstream));
     drop(snapshot);
     if limit.is_some_and(|limit| declared_length(&request).is_some_and(|length| length > limit)) {
         return Err(Refused::BodyTooLarge);
     }
-    let request = upstream_request(request, host, origin, limit);
+    let request = upstream_request(request, host, origin);
     let upload = request.body().state();
     match upstream.send(request, &upload, exchange.started).await {
+        // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(Refused::Broken)
+        }
         Ok((response, lease)) => Ok((response, lease, upload)),
         Err(error) => {
             if upload.is_too_large() {
@@ -189,7 +206,7 @@ async fn answer(
     }
 }
 
-fn declared_length(request: &Request<Incoming>) -> Option<u64> {
+fn declared_length(request: &Request<RequestBody>) -> Option<u64> {
     request
         .headers()
         .get(CONTENT_LENGTH)?
@@ -201,10 +218,9 @@ fn declared_length(request: &Request<Incoming>) -> Option<u64> {
 
 /// The request as the upstream gets it: origin form, HTTP/1.1, our header fields.
 fn upstream_request(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     host: Option<HeaderValue>,
     origin: &Origin,
-    limit: Option<u64>,
 ) -> Request<RequestBody> {
     let (mut head, body) = request.into_parts();
     headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer);
@@ -217,12 +233,13 @@ fn upstream_request(
             .cloned()
             .map_or_else(|| Uri::from_static("/"), Uri::from);
     }
-    Request::from_parts(head, RequestBody::new(body, limit))
+    Request::from_parts(head, body)
 }
 
-fn short(refused: Refused, exchange: Exchange) -> Response<ResponseBody> {
+fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     let (status, text) = refused.answer();
-    let mut response = Response::new(ResponseBody::text(text, exchange.answered_with(status)));
+    exchange.status.set(Some(status));
+    let mut response = Response::new(ResponseBody::text(text, exchange));
     *response.status_mut() = status;
     response
         .headers_mut()

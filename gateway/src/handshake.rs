@@ -289,14 +289,19 @@ async fn exchange_flights(
         if received == 0 {
             return Err(Failure::Closed);
         }
-        if turn_kind == TurnKind::Hello && is_http(stream.unprocessed()) {
-            return Err(Failure::PlainHttp);
+        if turn_kind == TurnKind::Hello {
+            match is_http(stream.unprocessed()) {
+                Some(true) => return Err(Failure::PlainHttp),
+                Some(false) => {}
+                None => continue,
+            }
         }
         let turn = turns.take(turn_kind).await;
         let processed = session.enter(clock::unix_seconds(), || stream.process());
         drop(turn);
-        processed.map_err(|error| of_protocol(&error, session))?;
-        if stream.state().is_handshaking() {
+        processed.map_err(|error| of_protocol(&error, session, turn_kind))?;
+        // Until the gateway has answered, what comes is still the hello, however many pieces it comes in.
+        if stream.state().is_handshaking() && stream.has_outgoing() {
             stream.send().await.map_err(|error| of_socket(&error))?;
             turn_kind = TurnKind::Answer;
         }
@@ -321,7 +326,8 @@ async fn close(stream: TlsStream, failure: Failure) {
     let _ = tokio::time::timeout(LINGER, ending).await;
 }
 
-fn is_http(bytes: &[u8]) -> bool {
+/// Whether `bytes` start an HTTP request; `None` while only more of them can tell. No TLS record starts with a letter.
+fn is_http(bytes: &[u8]) -> Option<bool> {
     const METHODS: [&[u8]; 10] = [
         b"GET ",
         b"POST ",
@@ -334,7 +340,11 @@ fn is_http(bytes: &[u8]) -> bool {
         b"OPTIONS ",
         b"CONNECT ",
     ];
-    METHODS.iter().any(|method| bytes.starts_with(method))
+    if METHODS.iter().any(|method| bytes.starts_with(method)) {
+        return Some(true);
+    }
+    let undecided = METHODS.iter().any(|method| method.starts_with(bytes));
+    (!undecided).then_some(false)
 }
 
 fn of_socket(error: &io::Error) -> Failure {
@@ -344,7 +354,7 @@ fn of_socket(error: &io::Error) -> Failure {
     }
 }
 
-fn of_protocol(error: &Error, session: &Session) -> Failure {
+fn of_protocol(error: &Error, session: &Session, turn_kind: TurnKind) -> Failure {
     match error {
         Error::InvalidCertificate(_) => session
             .refusal()
@@ -352,7 +362,12 @@ fn of_protocol(error: &Error, session: &Session) -> Failure {
         Error::NoCertificatesPresented => Failure::NoCertificate,
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
         Error::AlertReceived(alert) => Failure::PeerAlert(*alert),
-        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => Failure::NotTls,
+        // Who has said a good hello speaks TLS, if badly.
+        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord
+            if turn_kind == TurnKind::Hello =>
+        {
+            Failure::NotTls
+        }
         Error::FailedToGetCurrentTime | Error::FailedToGetRandomBytes | Error::General(_) => {
             Failure::Internal
         }
@@ -366,10 +381,11 @@ mod tests {
 
     #[test]
     fn http_is_told_from_tls() {
-        assert!(is_http(b"GET / HTTP/1.1\r\n"));
-        assert!(is_http(b"PRI * HTTP/2.0\r\n"));
-        assert!(!is_http(b"\x16\x03\x01\x02\x00"));
-        assert!(!is_http(b"GETAWAY"));
-        assert!(!is_http(b""));
+        assert_eq!(is_http(b"GET / HTTP/1.1\r\n"), Some(true));
+        assert_eq!(is_http(b"PRI * HTTP/2.0\r\n"), Some(true));
+        assert_eq!(is_http(b"\x16\x03\x01\x02\x00"), Some(false));
+        assert_eq!(is_http(b"GETAWAY"), Some(false));
+        assert_eq!(is_http(b"CONNEC"), None);
+        assert_eq!(is_http(b""), None);
     }
 }

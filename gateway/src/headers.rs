@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
+    HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Uri, Version};
 
@@ -179,6 +179,7 @@ pub fn rewrite_request(
     for name in forged {
         headers.remove(name);
     }
+    join_cookies(headers);
     // The gateway answers 100-continue itself, when the upstream's side is ready to take the body.
     headers.remove(EXPECT);
     let identity = permit.device().headers();
@@ -197,6 +198,21 @@ pub fn rewrite_request(
         }
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+}
+
+/// HTTP/2 may split cookies into several fields, and outside of it there must be one (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(_)) = (cookies.next(), cookies.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for cookie in headers.get_all(COOKIE).iter().skip(1) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(cookie.as_bytes());
+        }
+        if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+            headers.insert(COOKIE, joined);
+        }
+    }
 }
 
 /// Removes the fields that concern one hop only (RFC 9110, 7.6.1), and those that `Connection` names.

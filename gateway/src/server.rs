@@ -217,6 +217,20 @@ impl Server {
         !*self.stop.borrow() && self.workers.iter().any(JoinHandle::is_finished)
     }
 
+    /// Reads the configuration file at `path` again and puts it into force, whole, or leaves everything as it was.
+    ///
+    /// # Errors
+    /// Why it stays as it was.
+    pub fn reload_from(&mut self, path: &std::path::Path) -> Result<(), ServerError> {
+        match load_config(path) {
+            Ok(config) => self.reload(config),
+            Err(error) => {
+                self.metrics.reloaded(false);
+                Err(error)
+            }
+        }
+    }
+
     /// Puts `config` into force, whole, or leaves everything as it was.
     ///
     /// # Errors
@@ -233,6 +247,10 @@ impl Server {
             ("listeners", old.listeners == config.listeners),
             ("admin", old.admin == config.admin),
             ("server.workers", old.workers == config.workers),
+            (
+                "server.shutdown_grace_period",
+                old.grace_period == config.grace_period,
+            ),
             (
                 "limits.connections",
                 old.max_connections == config.max_connections,

@@ -88,7 +88,7 @@ impl Worker {
         authorize(
             domain.policy(),
             device,
-            |anchor| domain.anchors().trusts(anchor),
+            |device| domain.anchors().trusts(device.anchor()),
             now,
         )
     }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -20,6 +19,8 @@ pub struct RequestBody {
     inner: Incoming,
     left: u64,
     state: Rc<UploadState>,
+    /// Keeps the exchange going until the body has come.
+    exchange: Option<Rc<Exchange>>,
 }
 
 /// What became of a request's body, as the one who waits for the response sees it.
@@ -48,11 +49,12 @@ impl UploadState {
 pub struct TooLarge;
 
 impl RequestBody {
-    /// A body of at most `limit` bytes.
-    pub fn new(inner: Incoming, limit: Option<u64>) -> Self {
+    /// A body of at most `limit` bytes, of the request that `exchange` answers.
+    pub fn new(inner: Incoming, limit: Option<u64>, exchange: &Rc<Exchange>) -> Self {
         let state = Rc::new(UploadState::default());
         state.complete.set(inner.is_end_stream());
         Self {
+            exchange: (!inner.is_end_stream()).then(|| Rc::clone(exchange)),
             inner,
             left: limit.unwrap_or(u64::MAX),
             state,
@@ -62,6 +64,16 @@ impl RequestBody {
     /// What becomes of it.
     pub fn state(&self) -> Rc<UploadState> {
         Rc::clone(&self.state)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(exchange) = &self.exchange
+            && !self.state.is_complete()
+        {
+            exchange.origin.activity.leave_unread();
+        }
     }
 }
 
@@ -112,7 +124,7 @@ impl UploadState {
 pub struct ResponseBody {
     source: Source,
     /// Ends the exchange when the body is dropped, whichever way it ended.
-    _exchange: Exchange,
+    _exchange: Rc<Exchange>,
 }
 
 enum Source {
@@ -129,7 +141,7 @@ impl ResponseBody {
         body: Incoming,
         lease: Lease,
         upload: Rc<UploadState>,
-        exchange: Exchange,
+        exchange: Rc<Exchange>,
     ) -> Self {
         let mut source = Source::Upstream {
             body,
@@ -143,7 +155,7 @@ impl ResponseBody {
         }
     }
 
-    pub(super) fn text(text: &'static str, exchange: Exchange) -> Self {
+    pub(super) fn text(text: &'static str, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Text(Some(Bytes::from_static(text.as_bytes()))),
             _exchange: exchange,
@@ -212,13 +224,5 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
         }
-    }
-}
-
-/// The class of an answer is known before its body: what is counted at the end.
-impl Exchange {
-    pub(super) fn answered_with(mut self, status: StatusCode) -> Self {
-        self.status = Some(status);
-        self
     }
 }

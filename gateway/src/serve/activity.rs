@@ -25,6 +25,7 @@ pub struct Activity {
     moved: Cell<bool>,
     write_blocked: Cell<bool>,
     head_is_dated: Cell<bool>,
+    unread: Cell<bool>,
 }
 
 impl Activity {
@@ -37,6 +38,7 @@ impl Activity {
             moved: Cell::new(false),
             write_blocked: Cell::new(false),
             head_is_dated: Cell::new(false),
+            unread: Cell::new(false),
         }
     }
 
@@ -91,6 +93,16 @@ impl Activity {
         if left == 0 {
             self.enter(Phase::Idle, now);
         }
+    }
+
+    /// Something that the device sends, or may be sending, is not going to be read.
+    pub fn leave_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// Whether something was left unread.
+    pub fn has_unread(&self) -> bool {
+        self.unread.get()
     }
 
     /// Whether anything moved since this was asked last.

@@ -7,8 +7,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::service_fn;
@@ -51,12 +52,14 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
             forward(origin, request)
         });
         let mut connection = Box::new(builder.serve_connection(stream, service));
-        match awake(&mut connection, &origin, settings).await {
+        let outcome = awake(&mut connection, &origin, settings).await;
+        let parts = connection.into_parts();
+        stream = parts.io;
+        match outcome {
+            Outcome::Ended if origin.activity.has_unread() => return stream.linger().await,
             Outcome::Ended => return,
             Outcome::Quiet => {}
         }
-        let parts = connection.into_parts();
-        stream = parts.io;
         stream.unread(&parts.read_buf);
         if !asleep(&stream, &origin, settings).await {
             stream.close().await;
@@ -83,12 +86,16 @@ where
     tokio::pin!(drain);
     let mut draining = false;
     std::future::poll_fn(|cx| {
-        if !draining && drain.as_mut().poll(cx).is_ready() {
+        // The connection goes first: a request that has come already is answered, drain or not.
+        let mut progress = Pin::new(&mut *connection).poll(cx);
+        if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
             draining = true;
             Pin::new(&mut *connection).graceful_shutdown();
+            progress = Pin::new(&mut *connection).poll(cx);
         }
-        if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
+        if let Poll::Ready(result) = progress {
             if let Err(error) = result {
+                count_unanswerable(&error, origin);
                 tracing::debug!(%error, device = origin.permit.device().device_id(), "the connection ended early");
             }
             return Poll::Ready(Outcome::Ended);
@@ -105,6 +112,15 @@ where
     .await
 }
 
+/// A head that hyper cannot parse is answered by hyper, with 431, 414 or 400, and seen nowhere else.
+fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
+    if error.is_parse() {
+        let unrouted = origin.worker.unrouted();
+        unrouted.answered(StatusCode::BAD_REQUEST, Duration::ZERO);
+        origin.activity.leave_unread();
+    }
+}
+
 /// Waits for the next byte. Whether the connection is to be served further.
 async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool {
     if stream.has_plaintext() {
@@ -114,8 +130,9 @@ async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool
     let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
     tokio::select! {
         biased;
-        () = origin.worker.drain().started() => false,
+        // First, so that a request that has come already is answered in a drain too.
         readable = stream.readable() => readable.is_ok(),
+        () = origin.worker.drain().started() => false,
         () = tokio::time::sleep_until(idle) => {
             origin.worker.metrics().timed_out(Deadline::Idle);
             false

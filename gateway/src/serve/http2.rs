@@ -1,8 +1,8 @@
 //! HTTP/2 on one connection, by hyper, which ALPN chose; the preface is not sniffed for.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -10,7 +10,9 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 
+use crate::clock;
 use crate::forward::{Origin, forward};
+use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
 use crate::tls::stream::TlsStream;
@@ -31,6 +33,9 @@ impl<F: Future + 'static> Executor<F> for Local {
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
+/// How long a device may take to acknowledge that its idle connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
     let mut builder = Builder::new(Local);
     builder
@@ -45,21 +50,38 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
     let drain = origin.worker.drain().started();
     tokio::pin!(drain);
     let mut draining = false;
+    let farewell = tokio::time::sleep(FAREWELL);
+    tokio::pin!(farewell);
+    let mut leaving = false;
     std::future::poll_fn(|cx| {
-        if !draining && drain.as_mut().poll(cx).is_ready() {
+        // The connection goes first: a request that has come already is answered, drain or not.
+        let mut progress = connection.as_mut().poll(cx);
+        if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
             draining = true;
             connection.as_mut().graceful_shutdown();
+            progress = connection.as_mut().poll(cx);
         }
-        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+        if let Poll::Ready(result) = progress {
             if let Err(error) = result {
                 tracing::debug!(%error, device = origin.permit.device().device_id(), "the connection ended early");
             }
             return Poll::Ready(());
         }
+        if leaving {
+            return farewell.as_mut().poll(cx);
+        }
         match watchdog.poll(cx) {
             Poll::Ready(Due::Deadline(deadline)) => {
                 origin.worker.metrics().timed_out(deadline);
-                Poll::Ready(())
+                if deadline != Deadline::Idle {
+                    return Poll::Ready(());
+                }
+                // GOAWAY first: a request that is on its way can then safely be sent again elsewhere.
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+                farewell.as_mut().reset(tokio::time::Instant::from_std(clock::now() + FAREWELL));
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(Due::Rest) | Poll::Pending => Poll::Pending,
         }

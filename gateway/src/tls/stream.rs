@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use rustls::server::UnbufferedServerConnection;
@@ -46,6 +47,8 @@ struct Records {
     outgoing: Vec<u8>,
     peer_closed: bool,
     close_notify_sent: bool,
+    /// The protocol failed, and rustls must not be asked anything more.
+    failed: bool,
 }
 
 impl Records {
@@ -84,6 +87,7 @@ impl Records {
                 }
                 Ok(_) => true,
                 Err(error) => {
+                    self.failed = true;
                     self.encode_alert();
                     return Err(error);
                 }
@@ -95,17 +99,17 @@ impl Records {
         }
     }
 
-    /// After an error, rustls hands out the alert that says so as ordinary outgoing data.
+    /// After an error, rustls hands out the alert that says so as ordinary outgoing data. It is asked for that and no more:
+    /// asked again it would go on with what it was doing, and panic over bytes that are gone or errors that it knows.
     fn encode_alert(&mut self) {
-        while let Ok(state) = self.connection.process_tls_records(&mut []).state {
-            match state {
-                ConnectionState::EncodeTlsData(mut data) => {
-                    if encode(&mut self.outgoing, |room| data.encode(room)).is_err() {
-                        return;
-                    }
-                }
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                _ => return,
+        while self.connection.wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                self.connection.process_tls_records(&mut []).state
+            else {
+                return;
+            };
+            if encode(&mut self.outgoing, |room| data.encode(room)).is_err() {
+                return;
             }
         }
     }
@@ -116,6 +120,9 @@ impl Records {
         held: &mut [u8],
         write: impl FnOnce(&mut Vec<u8>, WriteTraffic<'_, rustls::server::ServerConnectionData>) -> R,
     ) -> Option<R> {
+        if self.failed {
+            return None;
+        }
         loop {
             match self.connection.process_tls_records(held).state {
                 Ok(ConnectionState::WriteTraffic(traffic)) => {
@@ -231,6 +238,7 @@ impl TlsStream {
                 outgoing: Vec::new(),
                 peer_closed: false,
                 close_notify_sent: false,
+                failed: false,
             },
             incoming: Vec::new(),
             plaintext: Vec::new(),
@@ -254,6 +262,11 @@ impl TlsStream {
     /// The first bytes that came and have not been processed: during the handshake, what does not make a record.
     pub fn unprocessed(&self) -> &[u8] {
         &self.incoming
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_outgoing(&self) -> bool {
+        !self.records.outgoing.is_empty()
     }
 
     /// Whether application data is waiting inside.
@@ -344,7 +357,17 @@ impl TlsStream {
             return;
         }
         let _ = std::future::poll_fn(|cx| Pin::new(&mut self.tcp).poll_shutdown(cx)).await;
-        let mut budget = 2 * SCRATCH;
+        self.read_to_the_end(2 * SCRATCH).await;
+    }
+
+    /// Gives a device that is still sending a moment to read the last answer, for the same reason.
+    pub async fn linger(mut self) {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let _ = tokio::time::timeout(MOMENT, self.read_to_the_end(usize::MAX)).await;
+    }
+
+    /// Reads and forgets until the device closes, or has sent `budget` bytes.
+    async fn read_to_the_end(&mut self, mut budget: usize) {
         while let Ok(received) = self.receive().await {
             self.incoming.clear();
             budget = budget.saturating_sub(received);
