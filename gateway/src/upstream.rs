@@ -163,7 +163,8 @@ impl Upstream {
         Err(failure)
     }
 
-    /// Waits for `sending`, which began at `since`; the time starts anew with every piece of the request's body.
+    /// Waits for `sending`, which began at `since`; the time starts anew with every piece of the request's body, and does not
+    /// run while the device is to send more of it: a device that stalls is its own connection's concern.
     async fn in_time<T>(
         &self,
         sending: impl Future<Output = T>,
@@ -177,6 +178,7 @@ impl Upstream {
                 Ok(done) => return Ok(done),
                 Err(_) => match upload.progress() {
                     Some(last) if last > since => since = last,
+                    _ if upload.is_awaited() => since = clock::now(),
                     _ => return Err(UpstreamError::ResponseTimeout),
                 },
             }

@@ -1,5 +1,11 @@
 //! The gateway before programs that it did not grow up with: curl and OpenSSL as devices, nginx as an upstream.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should panic"
+)]
+
 mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1087,7 +1087,7 @@ fn a_body_that_stalls() {
     expect_moved(
         &fleet.gateway,
         &before,
-        &[handshake("full", "ok"), timeout("stalled"), request("5xx")],
+        &[handshake("full", "ok"), timeout("stalled"), request("4xx")],
     );
     assert!(fleet.upstream.received().is_empty());
 }

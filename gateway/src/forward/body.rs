@@ -29,12 +29,18 @@ pub struct UploadState {
     progress: Cell<Option<Instant>>,
     complete: Cell<bool>,
     too_large: Cell<bool>,
+    awaited: Cell<bool>,
 }
 
 impl UploadState {
     /// Whether the whole body was passed on.
     pub fn is_complete(&self) -> bool {
         self.complete.get()
+    }
+
+    /// Whether it is the device that the upstream waits for, to send more of the body.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.get()
     }
 
     /// Whether the body was cut off because it passed the limit.
@@ -86,7 +92,9 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let Some(frame) = ready!(Pin::new(&mut this.inner).poll_frame(cx)) else {
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        this.state.awaited.set(polled.is_pending());
+        let Some(frame) = ready!(polled) else {
             this.state.complete.set(true);
             return Poll::Ready(None);
         };
