@@ -508,7 +508,7 @@ fn hello(fleet: &Fleet) -> Vec<u8> {
 }
 
 fn short_handshakes(more: &str) -> Fleet {
-    Fleet::start(|setup| setup.more = format!("[timeouts]\nhandshake = \"400ms\"\n{more}"))
+    Fleet::start(|setup| setup.more = format!("[timeouts]\nhandshake = \"800ms\"\n{more}"))
 }
 
 #[test]

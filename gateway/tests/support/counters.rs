@@ -99,7 +99,6 @@ pub(crate) fn expect_moved(gateway: &Gateway, before: &Counters, expected: &[Str
     for series in expected {
         *wanted.entry(series.clone()).or_insert(0) += 1;
     }
-    let mut last = BTreeMap::new();
     let deadline = gateway::clock::now() + super::PATIENCE;
     loop {
         let moved = gateway.counters().moved(before);
@@ -113,9 +112,6 @@ pub(crate) fn expect_moved(gateway: &Gateway, before: &Counters, expected: &[Str
             !too_far && gateway::clock::now() < deadline,
             "expected to move: {wanted:#?}\nmoved: {moved:#?}"
         );
-        if moved != last {
-            last = moved;
-        }
         std::thread::sleep(std::time::Duration::from_millis(3));
     }
 }
