@@ -1,6 +1,6 @@
 //! HTTP/1.1 on one connection, by hyper while something is asked, hibernating while nothing is.
 //!
-//! hyper keeps its buffers for as long as its connection object lives. A connection that has been quiet for a second is
+//! hyper keeps its buffers for as long as its connection object lives. A connection that has been quiet for a while is
 //! taken apart, only the TLS state stays, and the next byte puts it together again.
 
 use std::convert::Infallible;
