@@ -91,13 +91,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             }
             finish(run(config, exit_with_stdin))
         }
-        Command::Check { config } => finish(
-            load_config(&config)
-                .and_then(|config| check(&config))
-                .map(|()| {
-                    let _ = writeln!(io::stdout(), "the configuration is good");
-                }),
-        ),
+        Command::Check { config } => finish(check(&config).map(|()| {
+            let _ = writeln!(io::stdout(), "the configuration is good");
+        })),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

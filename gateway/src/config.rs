@@ -82,22 +82,28 @@ impl Config {
     /// # Errors
     /// Everything that is wrong.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<ConfigError>> {
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            vec![ConfigError {
-                key: "syntax".into(),
-                problem: error.to_string().trim_end().to_owned(),
-            }]
-        })?;
+        match Self::parse_all(text, base) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// Parses `text` as far as it goes: what is wrong, and the configuration with placeholders in its place, so that the
+    /// files it names can be looked at all the same. `None` where the text is not even TOML.
+    pub(crate) fn parse_all(text: &str, base: &Path) -> (Option<Self>, Vec<ConfigError>) {
+        let table: toml::Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => {
+                let problem = toml::de::Error::to_string(&error).trim_end().to_owned();
+                let key = "syntax".to_owned();
+                return (None, vec![ConfigError { key, problem }]);
+            }
+        };
         let errors = Errors::default();
         let mut file = Section::new(table, String::new(), &errors);
         let config = read(&mut file, base);
         file.finish();
-        let problems = errors.into_inner();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(problems)
-        }
+        (Some(config), errors.into_inner())
     }
 }
 

@@ -79,24 +79,47 @@ impl ServerError {
 /// # Errors
 /// It cannot be read, or everything that is wrong with it.
 pub fn load_config(path: &std::path::Path) -> Result<Config, ServerError> {
+    let (text, base) = read(path)?;
+    Config::parse(&text, base).map_err(ServerError::Config)
+}
+
+/// The file's text, and the folder that its relative paths are relative to.
+fn read(path: &std::path::Path) -> Result<(String, &std::path::Path), ServerError> {
     let text = std::fs::read_to_string(path).map_err(|error| ServerError::Read {
         path: path.to_owned(),
         error,
     })?;
     let base = path.parent().unwrap_or_else(|| std::path::Path::new(""));
-    Config::parse(&text, base).map_err(ServerError::Config)
+    Ok((text, base))
 }
 
-/// Reads everything that `config` names, as starting would, and binds nothing.
+/// Reads the configuration file at `path` and everything that it names, as starting would, and binds nothing.
 ///
 /// # Errors
-/// Everything that is wrong.
-pub fn check(config: &Config) -> Result<(), ServerError> {
-    let lasting = Lasting::new(config.chain_cache_entries)
-        .map_err(|error| ServerError::System(error.to_string()))?;
-    Snapshot::build(config, &lasting, 0)
-        .map(|_| ())
-        .map_err(ServerError::Build)
+/// Everything that is wrong, with the text and with the files.
+pub fn check(path: &std::path::Path) -> Result<(), ServerError> {
+    let (text, base) = read(path)?;
+    let (config, problems) = Config::parse_all(&text, base);
+    // A section that is wrong may name no file; the files behind sound sections can be looked at.
+    let names_files = |problem: &ConfigError| {
+        ["tls", "trust", "resumption"]
+            .iter()
+            .any(|section| problem.key.starts_with(section))
+    };
+    let files_are_named = !problems.iter().any(names_files);
+    let mut errors: Vec<BuildError> = problems.into_iter().map(BuildError::from).collect();
+    if let Some(config) = config.filter(|_| files_are_named) {
+        let lasting = Lasting::new(config.chain_cache_entries)
+            .map_err(|error| ServerError::System(error.to_string()))?;
+        if let Err(more) = Snapshot::build(&config, &lasting, 0) {
+            errors.extend(more);
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(ServerError::Build(errors))
+    }
 }
 
 /// A running gateway.

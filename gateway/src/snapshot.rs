@@ -57,6 +57,9 @@ pub enum BuildError {
     /// The ticket secret.
     #[error("resumption.secret_file: {0}")]
     Secret(String),
+    /// The configuration itself, where it is checked together with what it names.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
     /// The TLS stack refuses the combination.
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),

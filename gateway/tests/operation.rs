@@ -524,6 +524,18 @@ fn check_lists_everything_that_is_wrong_with_the_files() {
 }
 
 #[test]
+fn check_lists_what_is_wrong_with_text_and_files_together() {
+    let mut site = Site::new(Upstream::ok());
+    site.setup.server = "misspelt".into();
+    site.setup.more = "[limits]\nconections = 5\n".into();
+    let (code, _, stderr) = site.check();
+    assert_eq!(code, Some(2), "{stderr}");
+    for part in ["limits.conections: ", "tls: cannot read "] {
+        assert!(stderr.contains(part), "{part:?} is not in {stderr}");
+    }
+}
+
+#[test]
 fn a_configuration_file_that_is_missing_is_named() {
     for command in ["check", "run"] {
         let (code, _, stderr) = run(&[command, "--config", "no-such-file.toml"]);

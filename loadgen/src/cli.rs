@@ -19,7 +19,7 @@ use exit::Exit;
 
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
-    " (commit ",
+    " (",
     env!("FLEETGATE_COMMIT"),
     ", TLS: rustls 0.23 with aws-lc-rs)"
 );
