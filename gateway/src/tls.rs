@@ -4,6 +4,7 @@
 
 pub mod credentials;
 mod key_schedule;
+mod records;
 pub mod resumption;
 pub mod session;
 pub mod stek;
