@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Data flows one way. Each stage's output type has private fields and is made in its own stage only, so the next stage
-//! cannot be called without it: forgetting to authorize does not compile. [`connection`] is the whole of it in order.
+//! cannot be called without it: forgetting to authorize does not compile. `connection.rs` is the whole of it in order.
 //!
 //! Each [`worker`] is one thread with one current-thread runtime, its own listening sockets and its own upstream pools;
 //! workers share the snapshot of the configuration, the verified-chain cache and the metrics, and nothing else.

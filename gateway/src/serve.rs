@@ -1,7 +1,7 @@
 //! Serves HTTP on a connection whose device is authorized, until either side ends it.
 //!
 //! One connection is one task. HTTP/1.1 and HTTP/2 differ in what they do while nothing is asked, so each has its own file;
-//! the deadlines of both are in [`watchdog`].
+//! the deadlines of both are in `watchdog`.
 
 pub mod activity;
 mod http1;
