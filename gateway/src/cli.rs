@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::admin;
 use crate::server::{Server, ServerError, check, load_config};
-use crate::{admin, tls};
 
 /// Version, commit and TLS stack.
 pub const VERSION: &str = concat!(
@@ -181,7 +181,7 @@ fn say_what_is_bound(server: &Server) {
     if let Some(address) = server.admin_address() {
         tracing::info!(%address, "Fleetgate's admin listener is up");
     }
-    tracing::info!(version = VERSION, tls = tls::STACK, "Fleetgate is ready");
+    tracing::info!(version = VERSION, "Fleetgate is ready");
 }
 
 /// Handles signals until the gateway is drained.

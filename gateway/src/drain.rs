@@ -18,11 +18,6 @@ impl Drain {
         self.notify.notify_waiters();
     }
 
-    /// Whether it has started.
-    pub fn is_started(&self) -> bool {
-        self.started.get()
-    }
-
     /// Ready once the drain has started.
     pub async fn started(&self) {
         // The waiter is enrolled before the flag is looked at; both happen on the worker's one thread.

@@ -78,9 +78,6 @@ pub const ALPN_H2: &[u8] = b"h2";
 /// HTTP/1.1's ALPN name.
 pub const ALPN_HTTP11: &[u8] = b"http/1.1";
 
-/// The name and version of the TLS stack, for `--version`.
-pub const STACK: &str = "rustls 0.23 with aws-lc-rs";
-
 /// The crypto provider: aws-lc-rs, with the cheaper key schedule and the configured groups, and the cheapest cipher suite
 /// first. Nearly every client lists AES-256 with SHA-384 first and supports AES-128 with SHA-256; the hash alone costs a full
 /// handshake an eighth, a resumed one a fifth of its CPU.

@@ -75,11 +75,6 @@ impl Activity {
         self.write_blocked.set(blocked);
     }
 
-    /// Nothing more fits into the socket towards the device.
-    pub fn write_is_blocked(&self) {
-        self.write_blocked.set(true);
-    }
-
     /// A request head is complete.
     pub fn request_started(&self, now: Instant) {
         self.open_requests.set(self.open_requests.get() + 1);
