@@ -18,7 +18,7 @@ use certs_gen::key::KeyKind;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gateway::authorize::Policy;
 use gateway::tls::stek::{Secret, TicketKeys};
-use gateway::trust::{CacheResult, DeviceCache, TrustDomain};
+use gateway::trust::{self, CacheResult, ClientAuth, DeviceCache, TrustDomain};
 use gateway::verify::{self, Anchors, PresentedChain};
 use rustls::pki_types::CertificateDer;
 
@@ -58,14 +58,16 @@ impl Fixture {
             .iter()
             .map(|der| CertificateDer::from(der.clone()))
             .collect();
-        let domain = TrustDomain::new(
-            "bench",
-            Anchors::new(anchors),
-            LIMITS,
-            gateway::headers::Settings::default(),
-            Policy::AllowAll,
-            Arc::new(DeviceCache::new(capacity)),
-        );
+        let settings = trust::Settings {
+            name: "bench".into(),
+            server_names: Vec::new(),
+            client_auth: ClientAuth::Required,
+            limits: LIMITS,
+            headers: gateway::headers::Settings::default(),
+            policy: Policy::default(),
+        };
+        let cache = Arc::new(DeviceCache::new(capacity));
+        let domain = TrustDomain::new(settings, Anchors::new(anchors), cache, Arc::default());
         Self { chain, domain }
     }
 

@@ -4,6 +4,7 @@
 //! at once, each with the key to change.
 
 mod section;
+mod trust_domain;
 mod units;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use crate::tls;
 use crate::tls::resumption;
 use crate::{forward, handshake, headers, listener, serve, upstream, verify};
 use section::{Errors, Section};
+pub use trust_domain::{Files, TrustDomain};
 
 /// A configuration that parsed.
 #[derive(Debug, Clone)]
@@ -25,8 +27,8 @@ pub struct Config {
     pub certificate: PathBuf,
     /// The private key file.
     pub private_key: PathBuf,
-    /// Files and folders with trust anchors.
-    pub anchors: Vec<PathBuf>,
+    /// Whom to trust; the default domain is the first.
+    pub trust_domains: Vec<TrustDomain>,
     /// How sessions are resumed.
     pub resumption: resumption::Settings,
     /// The most chains in the verified-chain cache; 0 switches it off.
@@ -54,8 +56,6 @@ pub struct Config {
 /// Settings without files or sockets behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Bounds on what a device may present.
-    pub verify: verify::Settings,
     /// Which identity headers are sent.
     pub headers: headers::Settings,
     /// Bounds on handshakes.
@@ -115,26 +115,16 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let tls_settings = tls_settings(&mut tls);
     tls.finish();
 
-    let mut trust = file.table("trust", true);
-    let anchors = trust.strings("anchors").unwrap_or_default();
-    if anchors.is_empty() {
-        trust.error(
-            "anchors",
-            "name at least one file or folder with trust anchors",
-        );
-    }
-    trust.finish();
-
     let upstreams = upstreams(file);
     let listeners = listeners(file);
     let routes = routes(file, &upstreams);
-    let resumption = resumption_settings(file, base);
-
     let mut cache = file.table("chain_cache", false);
     let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);
     cache.finish();
+    let resumption = resumption_settings(file, base, chain_cache_entries > 0);
 
-    let (settings, max_connections, max_handshakes) = settings(file);
+    let (settings, presented, max_connections, max_handshakes) = settings(file);
+    let trust_domains = trust_domain::read(file, base, presented, settings.headers);
     for (index, upstream) in upstreams.iter().enumerate() {
         if upstream.limits.response_timeout > settings.serve.idle_timeout {
             file.error(
@@ -157,7 +147,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         tls: tls_settings,
         certificate,
         private_key,
-        anchors: anchors.iter().map(|path| base.join(path)).collect(),
+        trust_domains,
         resumption,
         chain_cache_entries,
         listeners,
@@ -202,17 +192,35 @@ fn tls_settings(section: &mut Section<'_>) -> tls::Settings {
     }
 }
 
-fn resumption_settings(file: &mut Section<'_>, base: &Path) -> resumption::Settings {
+fn resumption_settings(
+    file: &mut Section<'_>,
+    base: &Path,
+    has_cache: bool,
+) -> resumption::Settings {
     let mut section = file.table("resumption", false);
     let enabled = section.boolean("enabled", true);
     let rotation = section.duration("key_rotation", Duration::from_secs(12 * 60 * 60));
     let max_lineage_age = section.duration("max_lineage_age", Duration::from_secs(24 * 60 * 60));
     let secret_file = section.string("secret_file").map(|path| base.join(path));
+    let formats = [
+        ("compact", resumption::Format::Compact),
+        ("self_contained", resumption::Format::SelfContained),
+    ];
+    // Where a secret is shared, a session may come to an instance (or a next process) that never saw the chain.
+    let tickets =
+        section
+            .choice("tickets", &formats)
+            .unwrap_or(if secret_file.is_none() && has_cache {
+                resumption::Format::Compact
+            } else {
+                resumption::Format::SelfContained
+            });
     section.finish();
     resumption::Settings {
         enabled,
         rotation: rotation.as_secs().max(1),
         max_lineage_age: max_lineage_age.as_secs(),
+        tickets,
         secret_file,
     }
 }
@@ -297,6 +305,7 @@ fn routes(file: &mut Section<'_>, upstreams: &[upstream::Settings]) -> Vec<route
                 &format!("another route has \"{path_prefix}\" too"),
             );
         }
+        let allow_anonymous = section.boolean("allow_anonymous", false);
         let name = section.required("upstream");
         let upstream = name
             .as_ref()
@@ -308,6 +317,7 @@ fn routes(file: &mut Section<'_>, upstreams: &[upstream::Settings]) -> Vec<route
             (_, Some(upstream)) => routes.push(route::Settings {
                 path_prefix,
                 upstream,
+                allow_anonymous,
             }),
             (None, None) => {}
         }
@@ -316,15 +326,15 @@ fn routes(file: &mut Section<'_>, upstreams: &[upstream::Settings]) -> Vec<route
     routes
 }
 
-fn settings(file: &mut Section<'_>) -> (Settings, Option<usize>, usize) {
+fn settings(file: &mut Section<'_>) -> (Settings, verify::Settings, Option<usize>, usize) {
     let mut limits = file.table("limits", false);
     let mut timeouts = file.table("timeouts", false);
     let mut identity = file.table("identity_headers", false);
+    let presented = verify::Settings {
+        max_certificates: limits.integer("presented_certificates", 10, 1, 100),
+        max_bytes: limits.size("presented_bytes", 32 * 1024),
+    };
     let settings = Settings {
-        verify: verify::Settings {
-            max_certificates: limits.integer("presented_certificates", 10, 1, 100),
-            max_bytes: limits.size("presented_bytes", 32 * 1024),
-        },
         headers: headers::Settings {
             client_cert_chain: identity.boolean("client_cert_chain", false),
             forwarded: identity.boolean("forwarded", false),
@@ -349,7 +359,7 @@ fn settings(file: &mut Section<'_>) -> (Settings, Option<usize>, usize) {
     limits.finish();
     timeouts.finish();
     identity.finish();
-    (settings, max_connections, max_handshakes)
+    (settings, presented, max_connections, max_handshakes)
 }
 
 #[cfg(test)]

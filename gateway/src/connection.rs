@@ -32,11 +32,12 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: usize, accepted: Accepted)
         }
         return;
     };
-    let permit = match worker.authorize(handshaked.device(), clock::unix_seconds()) {
+    let permit = match worker.authorize(handshaked.peer_identity(), clock::unix_seconds()) {
         Ok(permit) => permit,
         Err(denied) => {
             metrics.denied(denied);
-            tracing::debug!(%peer, device = handshaked.device().device_id(), reason = denied.label(), "{denied}");
+            let device = handshaked.peer_identity().device_id();
+            tracing::debug!(%peer, device, reason = denied.label(), "{denied}");
             return Box::pin(handshaked.refuse()).await;
         }
     };

@@ -7,15 +7,17 @@ pub mod body;
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
-use crate::authorize::Permit;
+use crate::authorize::{Denied, Permit};
 use crate::clock;
 use crate::headers::{self, PeerHeaders};
+use crate::route::Unrouted;
 use crate::serve::activity::Activity;
 use crate::upstream::{Upstream, UpstreamError};
 use crate::worker::Worker;
@@ -34,10 +36,24 @@ pub struct Origin {
     pub worker: Rc<Worker>,
     /// Proof that the device was authorized.
     pub permit: Permit,
+    /// The name of the trust domain whose handshake it was.
+    pub trust_domain: Arc<str>,
     /// Header values of the connection.
     pub peer: PeerHeaders,
     /// What the connection is doing.
     pub activity: Rc<Activity>,
+}
+
+impl Origin {
+    /// Says that the connection ends because its device is not to be served any more.
+    pub(crate) fn ended(&self, denied: Denied) {
+        let device = self.permit.device_id();
+        tracing::info!(
+            device,
+            reason = denied.label(),
+            "an open connection is ended: {denied}"
+        );
+    }
 }
 
 /// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
@@ -82,8 +98,10 @@ impl Drop for Exchange {
 enum Refused {
     Malformed(headers::Malformed),
     TooManyHeaders,
+    Misdirected,
     Method,
     NoRoute,
+    NoDevice,
     BodyTooLarge,
     Unreachable,
     Broken,
@@ -108,6 +126,14 @@ impl Refused {
             Self::TooManyHeaders => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "too many header fields\n",
+            ),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host belongs to another trust domain than the connection\n",
+            ),
+            Self::NoDevice => (
+                StatusCode::FORBIDDEN,
+                "a device certificate is needed here\n",
             ),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -168,13 +194,24 @@ async fn answer(
     }
     let host = headers::check_head(request.version(), request.uri(), request.headers())
         .map_err(Refused::Malformed)?;
+    // RFC 9110, 15.5.20: whoever may use this connection may not be allowed to use that host.
+    let authority = host.as_ref().and_then(|host| host.to_str().ok());
+    if !snapshot
+        .domains()
+        .is_host_of(&origin.trust_domain, authority)
+    {
+        return Err(Refused::Misdirected);
+    }
     if request.method() == Method::CONNECT {
         return Err(Refused::Method);
     }
     let routed = snapshot
         .router()
         .route(&origin.permit, request.uri().path())
-        .ok_or(Refused::NoRoute)?;
+        .map_err(|unrouted| match unrouted {
+            Unrouted::NoRoute => Refused::NoRoute,
+            Unrouted::NoDevice => Refused::NoDevice,
+        })?;
     let upstream = origin
         .worker
         .upstream(&snapshot, routed)
@@ -196,7 +233,7 @@ async fn answer(
             if upload.is_too_large() {
                 return Err(Refused::BodyTooLarge);
             }
-            tracing::debug!(%error, device = origin.permit.device().device_id(), "no response from the upstream");
+            tracing::debug!(%error, device = origin.permit.device_id(), "no response from the upstream");
             Err(match error {
                 UpstreamError::Unreachable(_) => Refused::Unreachable,
                 UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refused::Timeout,

@@ -1,4 +1,5 @@
-//! The handshake stage: an admitted connection becomes a TLS connection with a known device, or a reason why not.
+//! The handshake stage: an admitted connection becomes a TLS connection with a known device (or, where the trust domain lets
+//! them in, with nobody), or a reason why not.
 //!
 //! It drives the protocol under a deadline and asks for a turn before each piece of public-key work. Who is trusted is
 //! decided in `trust`; whether the device is served is decided after this, in `authorize`.
@@ -13,12 +14,12 @@ use crate::admission::queue::Kind as TurnKind;
 use crate::admission::turns::Turns;
 use crate::admission::{Admitted, Slot};
 use crate::clock;
-use crate::identity::Identified;
 use crate::listener::Accepted;
+use crate::live::Peer;
 use crate::tls::session::Session;
 use crate::tls::stream::TlsStream;
 use crate::tls::{ALPN_H2, resumption};
-use crate::trust::CacheResult;
+use crate::trust::{CacheResult, ClientAuth};
 use crate::verify::Refusal;
 
 /// How a handshake is bounded.
@@ -129,19 +130,20 @@ impl Failure {
     }
 }
 
-/// A connection whose handshake is done and whose device is known. Only [`perform`] makes one.
+/// A connection whose handshake is done and whose peer is known. Only [`perform`] makes one.
 pub struct Handshaked {
     stream: TlsStream,
-    device: Arc<Identified>,
+    peer_identity: Peer,
     peer: std::net::SocketAddr,
     connection: Slot,
     is_h2: bool,
 }
 
 impl Handshaked {
-    /// The device whose certificates, or whose ticket, the handshake proved.
-    pub fn device(&self) -> &Arc<Identified> {
-        &self.device
+    /// The trust domain that the server name chose, and the device whose certificates, or whose ticket, the handshake
+    /// proved.
+    pub fn peer_identity(&self) -> &Peer {
+        &self.peer_identity
     }
 
     /// The device's address.
@@ -198,7 +200,7 @@ pub async fn perform(
     let deadline = tokio::time::Instant::from_std(at + settings.timeout);
     let (result, stream) = drive(accepted, config, turns, &mut session, deadline).await;
     drop(handshake_slot);
-    let result = result.and_then(|()| device_of(&session, stream.as_ref()));
+    let result = result.and_then(|()| peer_of(&session, stream.as_ref()));
     let report = report(
         &session,
         stream.as_ref(),
@@ -206,12 +208,12 @@ pub async fn perform(
         at,
     );
     match (result, stream) {
-        (Ok(device), Some(stream)) => {
+        (Ok(peer_identity), Some(stream)) => {
             let is_h2 = stream.state().alpn_protocol() == Some(ALPN_H2);
             (
                 Some(Handshaked {
                     stream,
-                    device,
+                    peer_identity,
                     peer,
                     connection,
                     is_h2,
@@ -228,15 +230,22 @@ pub async fn perform(
     }
 }
 
-/// The device that the handshake proved: a chain that was verified in this handshake if it was a full one, a ticket that
-/// was honoured in it if it was resumed. Anything else is a contradiction, and nobody is served on one.
-fn device_of(session: &Session, stream: Option<&TlsStream>) -> Result<Arc<Identified>, Failure> {
+/// Whom the handshake proved: a chain that was verified in this handshake if it was a full one, a ticket that was honoured
+/// in it if it was resumed, nobody only where a full handshake saw no certificate and the domain allows that. Anything else
+/// is a contradiction, and nobody is served on one.
+fn peer_of(session: &Session, stream: Option<&TlsStream>) -> Result<Peer, Failure> {
     let resumed =
         stream.and_then(|stream| stream.state().handshake_kind()) == Some(HandshakeKind::Resumed);
-    match session.known() {
-        Some(known) if session.is_resumed() == resumed => Ok(Arc::clone(&known.device)),
-        _ => Err(Failure::Internal),
-    }
+    let domain = session.domain().ok_or(Failure::Internal)?;
+    let device = match session.known() {
+        Some(known) if session.is_resumed() == resumed => Some(Arc::clone(&known.device)),
+        None if !resumed && domain.settings().client_auth == ClientAuth::Optional => None,
+        _ => return Err(Failure::Internal),
+    };
+    Ok(Peer {
+        trust_domain: Arc::clone(domain.name()),
+        device,
+    })
 }
 
 fn report(

@@ -182,7 +182,8 @@ pub fn rewrite_request(
     join_cookies(headers);
     // The gateway answers 100-continue itself, when the upstream's side is ready to take the body.
     headers.remove(EXPECT);
-    let identity = permit.device().headers();
+    let nobody = IdentityHeaders::default();
+    let identity = permit.device().map_or(&nobody, |device| device.headers());
     let ours = [
         (HOST, &host),
         (CLIENT_CERT, &identity.client_cert),

@@ -29,6 +29,7 @@ pub mod handshake;
 pub mod headers;
 pub mod identity;
 pub mod listener;
+pub mod live;
 pub mod metrics;
 pub mod route;
 pub mod serve;

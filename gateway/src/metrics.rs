@@ -33,6 +33,7 @@ pub struct Metrics {
     cache_entries: Gauge,
     shed: Vec<(Shed, Counter)>,
     denied: Vec<(Denied, Counter)>,
+    ended: Vec<(Denied, Counter)>,
     timeouts: Vec<(Deadline, Counter)>,
     reloads: [Counter; 2],
 }
@@ -215,6 +216,17 @@ impl Metrics {
                 )
             })
             .into();
+        let ended = Denied::ALL
+            .map(|reason| {
+                (
+                    reason,
+                    register.counter(
+                        "gateway_connections_ended_total",
+                        &[("reason", reason.label())],
+                    ),
+                )
+            })
+            .into();
         let timeouts = Deadline::ALL
             .map(|deadline| {
                 (
@@ -232,6 +244,7 @@ impl Metrics {
             cache_entries,
             shed,
             denied,
+            ended,
             timeouts,
             reloads,
             recorder,
@@ -275,6 +288,11 @@ impl Metrics {
     /// Counts a device that is known and not served.
     pub fn denied(&self, reason: Denied) {
         count(&self.denied, reason);
+    }
+
+    /// Counts an open connection that was ended because its device is not to be served any more.
+    pub fn ended(&self, reason: Denied) {
+        count(&self.ended, reason);
     }
 
     /// Counts a deadline that passed.
@@ -416,6 +434,10 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "gateway_denied_total",
             "Devices that were identified and not served.",
+        ),
+        (
+            "gateway_connections_ended_total",
+            "Open connections ended because their device is not to be served any more.",
         ),
         (
             "gateway_timeouts_total",

@@ -11,6 +11,17 @@ pub struct Settings {
     pub path_prefix: String,
     /// Index of the upstream in the configuration's list.
     pub upstream: usize,
+    /// Whether it serves peers without a certificate too, where their trust domain lets them in.
+    pub allow_anonymous: bool,
+}
+
+/// Why an authorized request has no upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrouted {
+    /// No route matches.
+    NoRoute,
+    /// The route wants a device, and the peer presented no certificate.
+    NoDevice,
 }
 
 /// All routes, most specific first.
@@ -39,15 +50,23 @@ impl Router {
         Self { routes }
     }
 
-    /// The upstream for `path`, or `None` where no route matches. The permit is proof, not input: nothing is routed
-    /// for a device that was not authorized.
-    pub fn route(&self, _permit: &Permit, path: &str) -> Option<Routed> {
-        self.routes
+    /// The upstream for `path`. The permit is proof that the peer was authorized; one without a device opens only routes
+    /// that say so.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn route(&self, permit: &Permit, path: &str) -> Result<Routed, Unrouted> {
+        let route = self
+            .routes
             .iter()
             .find(|route| matches(&route.path_prefix, path))
-            .map(|route| Routed {
-                upstream: route.upstream,
-            })
+            .ok_or(Unrouted::NoRoute)?;
+        if permit.device().is_none() && !route.allow_anonymous {
+            return Err(Unrouted::NoDevice);
+        }
+        Ok(Routed {
+            upstream: route.upstream,
+        })
     }
 }
 
@@ -61,13 +80,25 @@ fn matches(prefix: &str, path: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Router, Settings, matches};
-    use crate::authorize::{Permit, Policy, authorize};
+    use super::{Router, Settings, Unrouted, matches};
+    use crate::authorize::{Permit, Policy, Revocation, Standing, authorize, authorize_anonymous};
     use crate::identity::Identified;
 
     fn permit() -> Permit {
         let device = Arc::new(Identified::for_tests("device-000001", 0, 10));
-        authorize(&Policy::AllowAll, &device, |_| true, 5).unwrap()
+        let standing = Standing {
+            anchor_is_trusted: true,
+            revocation: Revocation::Good,
+        };
+        authorize(&Policy::default(), &device, standing, 5).unwrap()
+    }
+
+    fn route(path_prefix: &str, upstream: usize) -> Settings {
+        Settings {
+            path_prefix: path_prefix.into(),
+            upstream,
+            allow_anonymous: false,
+        }
     }
 
     #[test]
@@ -82,23 +113,34 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_wins_whatever_the_order() {
-        let route = |path_prefix: &str, upstream| Settings {
-            path_prefix: path_prefix.into(),
-            upstream,
-        };
         let router = Router::new(vec![route("/", 0), route("/a/b", 2), route("/a", 1)]);
         let upstream = |path| router.route(&permit(), path).map(super::Routed::upstream);
-        assert_eq!(upstream("/a/b/c"), Some(2));
-        assert_eq!(upstream("/a/c"), Some(1));
-        assert_eq!(upstream("/ab"), Some(0));
+        assert_eq!(upstream("/a/b/c"), Ok(2));
+        assert_eq!(upstream("/a/c"), Ok(1));
+        assert_eq!(upstream("/ab"), Ok(0));
     }
 
     #[test]
     fn no_route_is_an_answer() {
-        let router = Router::new(vec![Settings {
-            path_prefix: "/a".into(),
-            upstream: 0,
-        }]);
-        assert_eq!(router.route(&permit(), "/b"), None);
+        let router = Router::new(vec![route("/a", 0)]);
+        assert_eq!(router.route(&permit(), "/b"), Err(Unrouted::NoRoute));
+    }
+
+    #[test]
+    fn nobody_reaches_only_what_is_open_to_nobody() {
+        let open = Settings {
+            allow_anonymous: true,
+            ..route("/enrol", 1)
+        };
+        let router = Router::new(vec![route("/", 0), open]);
+        let nobody = authorize_anonymous(true).unwrap();
+        assert_eq!(
+            router
+                .route(&nobody, "/enrol/now")
+                .map(super::Routed::upstream),
+            Ok(1)
+        );
+        assert_eq!(router.route(&nobody, "/"), Err(Unrouted::NoDevice));
+        assert_eq!(router.route(&nobody, "/enrolment"), Err(Unrouted::NoDevice));
     }
 }

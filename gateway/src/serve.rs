@@ -9,6 +9,7 @@ mod http2;
 mod watchdog;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Slot;
@@ -16,6 +17,7 @@ use crate::authorize::Permit;
 use crate::forward::Origin;
 use crate::handshake::Handshaked;
 use crate::headers::PeerHeaders;
+use crate::live::Place;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
 
@@ -39,6 +41,7 @@ pub(crate) struct Served {
     stream: TlsStream,
     is_h2: bool,
     origin: Rc<Origin>,
+    place: Place,
     /// Counts the connection as open for admission.
     _slot: Slot,
 }
@@ -46,6 +49,8 @@ pub(crate) struct Served {
 impl Served {
     pub(crate) fn new(worker: Rc<Worker>, handshaked: Handshaked, permit: Permit) -> Self {
         let (peer, is_h2) = (handshaked.peer(), handshaked.is_h2());
+        let place = worker.live().enter(handshaked.peer_identity().clone());
+        let trust_domain = Arc::clone(&handshaked.peer_identity().trust_domain);
         let (stream, slot) = handshaked.into_stream();
         let peer = PeerHeaders::prepare(peer, worker.snapshot().settings().headers);
         let activity = Rc::clone(stream.activity());
@@ -55,9 +60,11 @@ impl Served {
             origin: Rc::new(Origin {
                 worker,
                 permit,
+                trust_domain,
                 peer,
                 activity,
             }),
+            place,
             _slot: slot,
         }
     }
@@ -67,8 +74,8 @@ impl Served {
 pub(crate) async fn connection(served: Served) {
     let settings = served.origin.worker.snapshot().settings().serve;
     if served.is_h2 {
-        http2::serve(served.stream, served.origin, settings).await;
+        http2::serve(served.stream, served.origin, served.place, settings).await;
     } else {
-        http1::serve(served.stream, served.origin, settings).await;
+        http1::serve(served.stream, served.origin, served.place, settings).await;
     }
 }

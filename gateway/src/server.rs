@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigError};
 use crate::listener::Bound;
 use crate::metrics::Metrics;
 use crate::snapshot::{BuildError, Lasting, Snapshot};
+use crate::trust::denylist::Order;
 use crate::worker::{self, Start};
 
 /// Descriptors that are not for devices: upstreams, files, the admin listener.
@@ -129,6 +130,7 @@ pub struct Server {
     lasting: Lasting,
     metrics: Arc<Metrics>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    trust_changed: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     listeners: Vec<(String, SocketAddr)>,
@@ -159,6 +161,7 @@ impl Server {
             .collect();
         let mut server = Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            trust_changed: watch::Sender::new(0),
             stop: watch::Sender::new(false),
             workers: Vec::new(),
             config,
@@ -193,6 +196,7 @@ impl Server {
                 max_handshakes: self.config.max_handshakes.div_ceil(workers),
                 max_connections: max_connections.div_ceil(workers),
             },
+            trust_changed: self.trust_changed.subscribe(),
             stop: self.stop.subscribe(),
             grace: self.config.grace_period,
         }
@@ -295,7 +299,26 @@ impl Server {
             Snapshot::build(&config, &self.lasting, generation).map_err(ServerError::Build)?;
         self.snapshot.store(Arc::new(snapshot));
         self.config = config;
+        self.review_connections();
         Ok(())
+    }
+
+    /// Has every worker authorize its open connections again.
+    fn review_connections(&self) {
+        self.trust_changed
+            .send_modify(|generation| *generation += 1);
+    }
+
+    /// Revokes by hand, at once: new handshakes, tickets and open connections. Whether the order is new.
+    pub fn revoke(&self, order: Order) -> bool {
+        let new = self.lasting.denylist().add(order);
+        self.review_connections();
+        new
+    }
+
+    /// Lifts an order of [`Server::revoke`]. Whether there was one.
+    pub fn reinstate(&self, order: &Order) -> bool {
+        self.lasting.denylist().remove(order)
     }
 
     /// Stops accepting and lets the open connections end, for as long as the grace period.

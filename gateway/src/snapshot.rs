@@ -7,21 +7,24 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use crate::authorize::Policy;
 use crate::clock;
-use crate::config::{Config, Settings};
+use crate::config::{self, Config, Settings};
 use crate::route::Router;
 use crate::tls::credentials::{self, CredentialError};
-use crate::tls::session::DomainSessions;
+use crate::tls::session::{DomainSessions, Hooks};
 use crate::tls::stek::{Secret, StekError, TicketKeys};
 use crate::tls::{self, ALPN_H2, ALPN_HTTP11};
+use crate::trust::denylist::Denylist;
+use crate::trust::domains::Domains;
 use crate::trust::{DeviceCache, TrustDomain};
 use crate::upstream;
 
-/// What outlives a reload: the cache of verified chains, and the secret of the tickets when no file gives it.
+/// What outlives a reload: the cache of verified chains, the administrator's orders, and the secret of the tickets when no
+/// file gives it.
 #[derive(Debug)]
 pub struct Lasting {
     cache: Arc<DeviceCache>,
+    denylist: Arc<Denylist>,
     generated: Secret,
 }
 
@@ -33,6 +36,7 @@ impl Lasting {
     pub fn new(capacity: usize) -> Result<Self, StekError> {
         Ok(Self {
             cache: Arc::new(DeviceCache::new(capacity)),
+            denylist: Arc::default(),
             generated: Secret::generate()?,
         })
     }
@@ -40,6 +44,11 @@ impl Lasting {
     /// The cache of verified chains.
     pub fn cache(&self) -> &DeviceCache {
         &self.cache
+    }
+
+    /// What the administrator revoked by hand.
+    pub fn denylist(&self) -> &Arc<Denylist> {
+        &self.denylist
     }
 }
 
@@ -50,7 +59,7 @@ pub enum BuildError {
     #[error("{key}: {error}")]
     Credential {
         /// The configuration key.
-        key: &'static str,
+        key: String,
         /// What is wrong.
         error: Box<CredentialError>,
     },
@@ -59,10 +68,19 @@ pub enum BuildError {
     Secret(String),
     /// The configuration itself, where it is checked together with what it names.
     #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
+    Config(#[from] config::ConfigError),
     /// The TLS stack refuses the combination.
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl BuildError {
+    fn credential(key: String, error: CredentialError) -> Self {
+        Self::Credential {
+            key,
+            error: Box::new(error),
+        }
+    }
 }
 
 /// A configuration in force.
@@ -70,7 +88,7 @@ pub enum BuildError {
 pub struct Snapshot {
     generation: u64,
     settings: Settings,
-    domain: Arc<TrustDomain>,
+    domains: Arc<Domains>,
     server_config: Arc<ServerConfig>,
     router: Router,
     upstreams: Vec<upstream::Settings>,
@@ -86,52 +104,29 @@ impl Snapshot {
         lasting: &Lasting,
         generation: u64,
     ) -> Result<Self, Vec<BuildError>> {
-        let provider = tls::provider(&config.tls.groups);
-        let credentials = credentials::load(&config.certificate, &config.private_key, &provider)
-            .map_err(|error| BuildError::Credential {
-                key: "tls",
-                error: Box::new(error),
-            });
-        let anchors =
-            credentials::load_anchors(&config.anchors).map_err(|error| BuildError::Credential {
-                key: "trust.anchors",
-                error: Box::new(error),
-            });
         let secret = secret(config, lasting);
-        let (credentials, anchors, secret) = match (credentials, anchors, secret) {
-            (Ok(credentials), Ok(anchors), Ok(secret)) => (credentials, anchors, secret),
-            (credentials, anchors, secret) => {
-                return Err([credentials.err(), anchors.err(), secret.err()]
-                    .into_iter()
-                    .flatten()
-                    .collect());
+        let mut errors = Vec::new();
+        let mut sessions = Vec::new();
+        for domain in &config.trust_domains {
+            match build_domain(domain, config, lasting, secret.as_ref().ok()) {
+                Ok(built) => sessions.extend(built),
+                Err(more) => errors.extend(more),
             }
-        };
-        let domain = Arc::new(TrustDomain::new(
-            "default",
-            anchors,
-            config.settings.verify,
-            config.settings.headers,
-            Policy::AllowAll,
-            Arc::clone(&lasting.cache),
-        ));
-        let one = |error: BuildError| vec![error];
-        let resumption = config.resumption.clone();
-        let keys = TicketKeys::new(
-            secret,
-            domain.resumption_scope(),
-            resumption.rotation,
-            clock::unix_seconds(),
-        )
-        .map_err(|error| one(BuildError::Secret(error.to_string())))?;
-        let sessions = Arc::new(DomainSessions::new(Arc::clone(&domain), keys, resumption));
-        let server_config =
-            tls::server_config(&config.tls, &[ALPN_H2, ALPN_HTTP11], credentials, sessions)
-                .map_err(|error| one(error.into()))?;
+        }
+        errors.extend(secret.err());
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let domains = sessions.iter().map(DomainSessions::domain).cloned();
+        let domains = Arc::new(Domains::new(domains.collect()));
+        let hooks = Hooks::new(Arc::clone(&domains), sessions, config.resumption.clone());
+        let alpn = [ALPN_H2, ALPN_HTTP11];
+        let server_config = tls::server_config(&config.tls, &alpn, Arc::new(hooks))
+            .map_err(|error| vec![error.into()])?;
         Ok(Self {
             generation,
             settings: config.settings,
-            domain,
+            domains,
             server_config: Arc::new(server_config),
             router: Router::new(config.routes.clone()),
             upstreams: config.upstreams.clone(),
@@ -149,8 +144,8 @@ impl Snapshot {
     }
 
     /// Whom to trust.
-    pub fn domain(&self) -> &Arc<TrustDomain> {
-        &self.domain
+    pub fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     /// The TLS configuration.
@@ -167,6 +162,52 @@ impl Snapshot {
     pub fn upstreams(&self) -> &[upstream::Settings] {
         &self.upstreams
     }
+}
+
+/// One trust domain; `None` where only the ticket secret is missing, which is an error of its own.
+fn build_domain(
+    domain: &config::TrustDomain,
+    config: &Config,
+    lasting: &Lasting,
+    secret: Option<&Secret>,
+) -> Result<Option<DomainSessions>, Vec<BuildError>> {
+    let default = (&config.certificate, &config.private_key);
+    let (section, (certificate, key)) = match &domain.files.credentials {
+        Some((certificate, key)) => (domain.section.as_str(), (certificate, key)),
+        None => ("tls", default),
+    };
+    let provider = tls::provider(&config.tls.groups);
+    let credentials = credentials::load(certificate, key, &provider)
+        .map_err(|error| BuildError::credential(section.to_owned(), error));
+    let anchors = credentials::load_anchors(&domain.files.anchors)
+        .map_err(|error| BuildError::credential(format!("{}.anchors", domain.section), error));
+    let (credentials, anchors) = match (credentials, anchors) {
+        (Ok(credentials), Ok(anchors)) => (credentials, anchors),
+        (credentials, anchors) => {
+            // What is wrong with [tls] is said once, with the default domain.
+            let repeated = section == "tls" && domain.section != "trust";
+            let credentials = credentials.err().filter(|_| !repeated);
+            return Err(credentials.into_iter().chain(anchors.err()).collect());
+        }
+    };
+    let trust = TrustDomain::new(
+        domain.settings.clone(),
+        anchors,
+        Arc::clone(&lasting.cache),
+        Arc::clone(&lasting.denylist),
+    );
+    let Some(secret) = secret else {
+        return Ok(None);
+    };
+    let scope = trust.resumption_scope();
+    let rotation = config.resumption.rotation;
+    let keys = TicketKeys::new(secret.clone(), scope, rotation, clock::unix_seconds())
+        .map_err(|error| vec![BuildError::Secret(error.to_string())])?;
+    Ok(Some(DomainSessions::new(
+        Arc::new(trust),
+        keys,
+        credentials,
+    )))
 }
 
 fn secret(config: &Config, lasting: &Lasting) -> Result<Secret, BuildError> {

@@ -15,13 +15,12 @@ use std::sync::{Arc, LazyLock};
 use aws_lc_rs::hmac;
 use rustls::crypto::tls13::HkdfUsingHmac;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as provider};
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::NoServerSessionStorage;
 use rustls::{
     CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite,
 };
 
-use session::DomainSessions;
+use session::Hooks;
 
 /// What is negotiable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,15 +137,14 @@ fn with_cheaper_key_schedule(suite: SupportedCipherSuite) -> SupportedCipherSuit
         .map_or(suite, SupportedCipherSuite::Tls13)
 }
 
-/// The server configuration of one trust domain.
+/// The server configuration, with `hooks` for everything that depends on the trust domain.
 ///
 /// # Errors
 /// A combination that rustls refuses, such as TLS 1.3 without a usable group.
 pub fn server_config(
     settings: &Settings,
     alpn: &[&[u8]],
-    credentials: Arc<CertifiedKey>,
-    sessions: Arc<DomainSessions>,
+    hooks: Arc<Hooks>,
 ) -> Result<ServerConfig, rustls::Error> {
     const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
     const TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -154,16 +152,14 @@ pub fn server_config(
         Version::Tls12 => BOTH,
         Version::Tls13 => TLS13_ONLY,
     };
-    let resolver: Arc<dyn ResolvesServerCert> =
-        Arc::new(SingleCertAndKey::from(CertifiedKey::clone(&credentials)));
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider(&settings.groups)))
         .with_protocol_versions(versions)?
-        .with_client_cert_verifier(Arc::clone(&sessions) as _)
-        .with_cert_resolver(resolver);
+        .with_client_cert_verifier(Arc::clone(&hooks) as _)
+        .with_cert_resolver(Arc::clone(&hooks) as _);
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     // Tickets only, and only ours: a store of rustls's own would resume sessions that nobody re-checks.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = sessions;
+    config.ticketer = hooks;
     config.send_tls13_tickets = 1;
     config.max_tls13_tickets = 0;
     // Early data can be replayed; stateless tickets cannot stop that.

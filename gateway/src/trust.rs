@@ -1,31 +1,63 @@
-//! A trust domain: anchors, limits, policy and cache namespace that belong together. A presented chain goes in, an
-//! identified device comes out.
+//! A trust domain: anchors, limits, identity rule, revocation, policy, cache namespace and resumption scope that belong
+//! together. A presented chain goes in, an identified device comes out.
 //!
-//! One domain so far; nothing here is shared between domains but the cache's storage, and there the namespace keeps them
-//! apart. It terminates no TLS: `tls::session` asks it from inside the handshake.
+//! Nothing is shared between domains but storage (the cache of verified chains, the administrator's orders), and there the
+//! domain's namespace or name keeps them apart. It terminates no TLS: `tls::session` asks it from inside the handshake.
+
+pub mod denylist;
+pub mod domains;
+pub mod names;
 
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use crate::authorize::Policy;
+use crate::authorize::{self, Denied, Permit, Policy, Revocation, Standing};
 use crate::headers;
 use crate::identity::Identified;
-use crate::verify::cache::{ChainCache, ChainHash, Lookup};
+use crate::verify::cache::{CacheKey, ChainCache, ChainHash, Lookup};
 use crate::verify::{self, Anchors, PresentedChain, Refusal, VerifiedChain};
+use denylist::Denylist;
+use names::NamePattern;
 
 /// The verified-chain cache as the gateway keeps it: what it remembers of a chain is the device it identifies.
 pub type DeviceCache = ChainCache<Identified>;
 
+/// Whether a client must present a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No handshake succeeds without one.
+    Required,
+    /// A client without one is let in as nobody, and reaches only routes that allow that. One with a bad certificate is
+    /// refused all the same.
+    Optional,
+}
+
+/// What an operator says about a trust domain, apart from the files it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Its name in metrics, logs and orders; part of its cache namespace and its resumption scope.
+    pub name: Arc<str>,
+    /// The server names that choose it. The default domain needs none.
+    pub server_names: Vec<NamePattern>,
+    /// Whether a client must present a certificate.
+    pub client_auth: ClientAuth,
+    /// Bounds on what a device may present.
+    pub limits: verify::Settings,
+    /// Which identity headers are prepared for a device.
+    pub headers: headers::Settings,
+    /// Who may be served.
+    pub policy: Policy,
+}
+
 /// A trust domain in force.
 #[derive(Debug)]
 pub struct TrustDomain {
+    settings: Settings,
     anchors: Anchors,
-    limits: verify::Settings,
-    headers: headers::Settings,
-    policy: Policy,
     namespace: [u8; 32],
     cache: Arc<DeviceCache>,
+    denylist: Arc<Denylist>,
 }
 
 /// A chain that was found good just now.
@@ -65,25 +97,30 @@ impl CacheResult {
 }
 
 impl TrustDomain {
-    /// The domain called `name`. The name is part of the cache namespace and of the resumption scope.
+    /// The domain of `settings` with its trust material.
     pub fn new(
-        name: &str,
+        settings: Settings,
         anchors: Anchors,
-        limits: verify::Settings,
-        headers: headers::Settings,
-        policy: Policy,
         cache: Arc<DeviceCache>,
+        denylist: Arc<Denylist>,
     ) -> Self {
-        // What was prepared with other header settings is not this domain's any more.
-        let namespace = namespace(name, headers);
         Self {
+            namespace: namespace(&settings),
+            settings,
             anchors,
-            limits,
-            headers,
-            policy,
-            namespace,
             cache,
+            denylist,
         }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    /// What the operator says about it.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The anchors in force.
@@ -91,15 +128,14 @@ impl TrustDomain {
         &self.anchors
     }
 
-    /// Who may be served.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// The set of configurations between which a ticket is honoured. Anchors and policy are not part of it: they are
-    /// looked at anew each time a ticket comes, so that adding an anchor does not throw a fleet's tickets away.
+    /// The set of configurations between which a ticket is honoured. Anchors, lists and policy are not part of it: they
+    /// are looked at anew each time a ticket comes, so that changing them does not throw a fleet's tickets away.
     pub fn resumption_scope(&self) -> [u8; 32] {
-        self.namespace
+        hash(&[
+            b"fleetgate resumption scope v1",
+            self.settings.name.as_bytes(),
+            &[u8::from(self.settings.client_auth == ClientAuth::Required)],
+        ])
     }
 
     /// Verifies what a device presented, or remembers having done so. `now` is in seconds since the Unix epoch.
@@ -107,56 +143,103 @@ impl TrustDomain {
     /// # Errors
     /// Why the chain is refused.
     pub fn check(&self, presented: PresentedChain<'_>, now: u64) -> Result<KnownDevice, Refusal> {
-        presented.check_limits(&self.limits)?;
-        let chain = presented.hash(&self.namespace);
-        let lookup = match self
-            .cache
-            .get(&chain, now, |anchor| self.anchors.trusts(anchor))
-        {
-            Lookup::Hit(device) => {
-                return Ok(KnownDevice {
-                    chain,
-                    device,
-                    lookup: CacheResult::Hit,
-                });
-            }
-            Lookup::Miss => CacheResult::Miss,
-            Lookup::Stale => CacheResult::Stale,
+        presented.check_limits(&self.settings.limits)?;
+        let chain = presented.hash();
+        let key = chain.key(&self.namespace);
+        let (device, lookup) = match self.look_up(&key, now) {
+            Lookup::Hit(device) => (device, CacheResult::Hit),
+            Lookup::Miss => (self.verify(key, presented, now)?, CacheResult::Miss),
+            Lookup::Stale => (self.verify(key, presented, now)?, CacheResult::Stale),
         };
-        let verified = VerifiedChain::verify(&self.anchors, presented, now)?;
-        let device =
-            Arc::new(Identified::from_chain(&verified, self.headers).map_err(Refusal::NoIdentity)?);
-        self.cache.insert(chain, &verified, Arc::clone(&device));
-        Ok(KnownDevice {
-            chain,
-            device,
-            lookup,
-        })
+        match self.revocation(&device, now) {
+            Revocation::Good => Ok(KnownDevice {
+                chain,
+                device,
+                lookup,
+            }),
+            Revocation::Revoked => Err(Refusal::Revoked),
+            Revocation::Unknown => Err(Refusal::RevocationUnknown),
+        }
     }
 
-    /// Looks up a chain that a ticket names, without the chain itself. `None` when only [`TrustDomain::check`] can tell.
-    pub fn recall(&self, chain: ChainHash, now: u64) -> Option<KnownDevice> {
-        match self
-            .cache
-            .get(&chain, now, |anchor| self.anchors.trusts(anchor))
-        {
-            Lookup::Hit(device) => Some(KnownDevice {
+    /// Looks up a chain that a ticket names, without the chain itself.
+    ///
+    /// # Errors
+    /// Not known, or known and not good any more: only [`TrustDomain::check`] can tell then.
+    pub fn recall(&self, chain: ChainHash, now: u64) -> Result<KnownDevice, CacheResult> {
+        match self.look_up(&chain.key(&self.namespace), now) {
+            Lookup::Hit(device) => Ok(KnownDevice {
                 chain,
                 device,
                 lookup: CacheResult::Hit,
             }),
-            Lookup::Miss | Lookup::Stale => None,
+            Lookup::Miss => Err(CacheResult::Miss),
+            Lookup::Stale => Err(CacheResult::Stale),
         }
+    }
+
+    /// Authorizes `device` at `now` (seconds since the Unix epoch); `None` is a peer that presented no certificate.
+    ///
+    /// # Errors
+    /// The reason for the refusal.
+    pub fn authorize(&self, device: Option<&Arc<Identified>>, now: u64) -> Result<Permit, Denied> {
+        let Some(device) = device else {
+            return authorize::authorize_anonymous(
+                self.settings.client_auth == ClientAuth::Optional,
+            );
+        };
+        let standing = Standing {
+            anchor_is_trusted: self.anchors.trusts(device.anchor()),
+            revocation: self.revocation(device, now),
+        };
+        authorize::authorize(&self.settings.policy, device, standing, now)
+    }
+
+    fn look_up(&self, key: &CacheKey, now: u64) -> Lookup<Identified> {
+        self.cache
+            .get(key, now, |anchor| self.anchors.trusts(anchor))
+    }
+
+    fn verify(
+        &self,
+        key: CacheKey,
+        presented: PresentedChain<'_>,
+        now: u64,
+    ) -> Result<Arc<Identified>, Refusal> {
+        let verified = VerifiedChain::verify(&self.anchors, presented, now)?;
+        let device = Identified::from_chain(&verified, self.settings.headers)
+            .map_err(Refusal::NoIdentity)?;
+        let device = Arc::new(device);
+        self.cache.insert(key, &verified, Arc::clone(&device));
+        Ok(device)
+    }
+
+    fn revocation(&self, device: &Identified, _now: u64) -> Revocation {
+        if self.denylist.denies(&self.settings.name, device) {
+            return Revocation::Revoked;
+        }
+        Revocation::Good
     }
 }
 
-fn namespace(name: &str, headers: headers::Settings) -> [u8; 32] {
+/// Two domains, or one domain before and after a change of what a verdict or the prepared identity depends on, never share
+/// an entry of the cache.
+fn namespace(settings: &Settings) -> [u8; 32] {
+    hash(&[
+        b"fleetgate trust domain v2",
+        settings.name.as_bytes(),
+        format!("{:?}", settings.headers).as_bytes(),
+    ])
+}
+
+/// SHA-256 over `parts`, each with its length before it.
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    context.update(b"fleetgate trust domain v1");
-    context.update(&(name.len() as u64).to_be_bytes());
-    context.update(name.as_bytes());
-    context.update(&[u8::from(headers.client_cert_chain)]);
-    let mut namespace = [0; 32];
-    namespace.copy_from_slice(context.finish().as_ref());
-    namespace
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
 }

@@ -78,11 +78,9 @@ pub struct PresentedChain<'a> {
 }
 
 impl PresentedChain<'_> {
-    /// A hash of every byte presented, in order, inside `namespace`. Length prefixes keep two different lists from
-    /// having one encoding.
-    pub fn hash(&self, namespace: &[u8; 32]) -> cache::ChainHash {
+    /// A hash of every byte presented, in order. Length prefixes keep two different lists from having one encoding.
+    pub fn hash(&self) -> cache::ChainHash {
         let mut context = digest::Context::new(&digest::SHA256);
-        context.update(namespace);
         for certificate in std::iter::once(self.end_entity).chain(self.intermediates) {
             context.update(&(certificate.len() as u64).to_be_bytes());
             context.update(certificate);
@@ -240,6 +238,12 @@ pub enum Refusal {
     /// A critical extension that is not understood.
     #[error("a critical extension is not understood")]
     UnsupportedExtension,
+    /// A certificate of the chain is revoked.
+    #[error("a certificate is revoked")]
+    Revoked,
+    /// Nothing fresh is known about a certificate's revocation, and the trust domain says to refuse then.
+    #[error("nothing fresh is known about a certificate's revocation")]
+    RevocationUnknown,
     /// The chain verifies, but names no device.
     #[error("the certificate names no device: {0}")]
     NoIdentity(IdentityError),
@@ -247,7 +251,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::TooManyCertificates,
         Self::ChainTooLarge,
         Self::Malformed,
@@ -260,6 +264,8 @@ impl Refusal {
         Self::WrongRole,
         Self::ConstraintViolated,
         Self::UnsupportedExtension,
+        Self::Revoked,
+        Self::RevocationUnknown,
         Self::NoIdentity(IdentityError::Absent),
     ];
 
@@ -278,6 +284,8 @@ impl Refusal {
             Self::WrongRole => "wrong_role",
             Self::ConstraintViolated => "constraint_violated",
             Self::UnsupportedExtension => "unsupported_extension",
+            Self::Revoked => "revoked",
+            Self::RevocationUnknown => "revocation_unknown",
             Self::NoIdentity(_) => "no_identity",
         }
     }
@@ -293,6 +301,8 @@ impl Refusal {
             Self::UnsupportedAlgorithm | Self::WrongUsage | Self::WrongRole => {
                 CertificateError::InvalidPurpose
             }
+            Self::Revoked => CertificateError::Revoked,
+            Self::RevocationUnknown => CertificateError::UnknownRevocationStatus,
             Self::NoIdentity(_) => CertificateError::ApplicationVerificationFailure,
             Self::TooManyCertificates | Self::ChainTooLarge | Self::ConstraintViolated => {
                 CertificateError::Other(rustls::OtherError(std::sync::Arc::new(self)))

@@ -15,13 +15,13 @@ use tokio::sync::watch;
 
 use crate::admission::turns::Turns;
 use crate::admission::{self, Admission};
-use crate::authorize::{Denied, Permit, authorize};
+use crate::authorize::{Denied, Permit};
 use crate::clock;
 use crate::connection;
 use crate::drain::Drain;
 use crate::handshake;
-use crate::identity::Identified;
 use crate::listener;
+use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
 use crate::route::Routed;
 use crate::snapshot::Snapshot;
@@ -41,6 +41,8 @@ pub struct Start {
     pub metrics: Arc<Metrics>,
     /// Bounds on connections and handshakes.
     pub admission: admission::Settings,
+    /// Changes whenever something that authorization looks at has changed.
+    pub trust_changed: watch::Receiver<u64>,
     /// Turns true when it is time to drain; connections then have `grace` to end.
     pub stop: watch::Receiver<bool>,
     /// How long connections may take to end.
@@ -55,6 +57,7 @@ pub struct Worker {
     admission: Admission,
     turns: Rc<Turns>,
     drain: Drain,
+    live: Rc<Live>,
     upstreams: RefCell<Upstreams>,
 }
 
@@ -77,20 +80,23 @@ impl Worker {
         (snapshot.server_config(), snapshot.settings().handshake)
     }
 
-    /// Authorizes `device` at `now` (seconds since the Unix epoch) by the configuration in force now, which may be newer than
+    /// Authorizes `peer` at `now` (seconds since the Unix epoch) by the configuration in force now, which may be newer than
     /// the one that its handshake began with.
     ///
     /// # Errors
     /// The reason for the refusal.
-    pub fn authorize(&self, device: &Arc<Identified>, now: u64) -> Result<Permit, Denied> {
+    pub fn authorize(&self, peer: &Peer, now: u64) -> Result<Permit, Denied> {
         let snapshot = self.snapshot();
-        let domain = snapshot.domain();
-        authorize(
-            domain.policy(),
-            device,
-            |device| domain.anchors().trusts(device.anchor()),
-            now,
-        )
+        let domain = snapshot
+            .domains()
+            .named(&peer.trust_domain)
+            .ok_or(Denied::DomainRemoved)?;
+        domain.authorize(peer.device.as_ref(), now)
+    }
+
+    /// The open connections.
+    pub fn live(&self) -> &Rc<Live> {
+        &self.live
     }
 
     /// The metrics.
@@ -158,9 +164,11 @@ async fn serve(start: Start) -> io::Result<()> {
         admission: Admission::new(start.admission),
         turns: Rc::default(),
         drain: Drain::default(),
+        live: Rc::default(),
         upstreams: RefCell::default(),
     });
     tokio::task::spawn_local(Rc::clone(worker.turns()).keep());
+    tokio::task::spawn_local(keep_reviewing(Rc::clone(&worker), start.trust_changed));
     let mut accepting = Vec::new();
     for (index, socket) in start.sockets.into_iter().enumerate() {
         let listener = TcpListener::from_std(socket)?;
@@ -185,6 +193,44 @@ async fn serve(start: Start) -> io::Result<()> {
     }
     drained(&worker, start.grace).await;
     Ok(())
+}
+
+/// How often it is looked whether a certificate of an open connection has expired.
+const EXPIRY_CHECK: Duration = Duration::from_millis(250);
+
+/// Authorizes the open connections again whenever that may come out otherwise than before.
+async fn keep_reviewing(worker: Rc<Worker>, mut trust_changed: watch::Receiver<u64>) {
+    let mut expiry_check = tokio::time::interval(EXPIRY_CHECK);
+    loop {
+        tokio::select! {
+            changed = trust_changed.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            _ = expiry_check.tick() => {
+                if !worker.live.any_expired(clock::unix_seconds()) {
+                    continue;
+                }
+            }
+        }
+        review(&worker).await;
+    }
+}
+
+async fn review(worker: &Worker) {
+    worker.live.start_review();
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let now = clock::unix_seconds();
+        let authorize = |peer: &Peer| worker.authorize(peer, now).map(|_| ());
+        let (next, ended) = worker.live.review(at, authorize);
+        for denied in ended {
+            worker.metrics.ended(denied);
+        }
+        from = next;
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) {

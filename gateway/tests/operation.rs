@@ -278,7 +278,7 @@ fn a_reload_brings_new_credentials_and_keeps_open_connections() {
 }
 
 #[test]
-fn a_reload_brings_new_anchors_and_keeps_open_connections() {
+fn a_reload_brings_new_anchors_and_ends_connections_of_old_ones() {
     let mut fleet = Fleet::start(|_| {});
     let mut open = fleet.connect();
     assert_eq!(open.get("/").status(), 200);
@@ -296,7 +296,12 @@ fn a_reload_brings_new_anchors_and_keeps_open_connections() {
     fleet.gateway.reload(&fleet.pki, &setup).unwrap();
     assert_eq!(newcomer.get(fleet.gateway.address(), "/").0.status(), 200);
     fleet.device().alert(fleet.gateway.address());
-    assert_eq!(open.get("/").status(), 200, "open connections stay");
+    open.wait_for_end();
+    expect_value(
+        &fleet.gateway,
+        "gateway_connections_ended_total{reason=\"anchor_removed\"}",
+        1,
+    );
 }
 
 #[test]

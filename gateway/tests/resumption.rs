@@ -20,10 +20,11 @@ use gateway::authorize::Policy;
 use gateway::clock;
 use gateway::headers;
 use gateway::tls::resumption::Declined;
-use gateway::tls::session::{DomainSessions, Session};
+use gateway::tls::session::{DomainSessions, Hooks, Session};
 use gateway::tls::stek::{Secret, TicketKeys};
 use gateway::tls::{self, Group, Version, resumption};
-use gateway::trust::{DeviceCache, TrustDomain};
+use gateway::trust::domains::Domains;
+use gateway::trust::{self, ClientAuth, DeviceCache, TrustDomain};
 use gateway::verify::{self, Anchors};
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,
@@ -278,7 +279,7 @@ fn a_reload_that_changes_what_identity_fields_hold_declines_tickets() {
     let mut setup = Setup::new(fleet.upstream.address());
     setup.more = "[identity_headers]\nclient_cert_chain = true\n".into();
     fleet.gateway.reload(&fleet.pki, &setup).unwrap();
-    declined_and_served(&fleet.gateway, &device, "unknown_key");
+    declined_and_served(&fleet.gateway, &device, "chain_forgotten");
     let received = fleet.upstream.received();
     assert!(received[0].message.fields("client-cert-chain").is_empty());
     received[1].message.field("client-cert-chain");
@@ -392,11 +393,14 @@ fn the_cache_is_shared_by_workers_and_outlives_a_reload() {
 }
 
 #[test]
-fn the_cache_is_bounded_and_who_was_evicted_still_resumes() {
+fn the_cache_is_bounded_and_who_was_evicted_still_resumes_with_a_self_contained_ticket() {
     for entries in [0, 1] {
         both_versions(|options| {
-            let fleet =
-                Fleet::start(|setup| setup.more = format!("[chain_cache]\nentries = {entries}\n"));
+            let fleet = Fleet::start(|setup| {
+                setup.more = format!(
+                    "[chain_cache]\nentries = {entries}\n[resumption]\ntickets = \"self_contained\"\n"
+                );
+            });
             let devices: Vec<Device> = (0..4)
                 .map(|number| {
                     let credential = fleet.pki.device(&format!("device-{number:06}"));
@@ -447,7 +451,7 @@ fn refused_chains_do_not_enter_the_cache() {
 /// The gateway's side of handshakes, without a gateway.
 struct Side {
     pki: Pki,
-    sessions: Arc<DomainSessions>,
+    hooks: Arc<Hooks>,
     config: Arc<rustls::ServerConfig>,
 }
 
@@ -466,18 +470,21 @@ impl Side {
             max_certificates: 10,
             max_bytes: 32 * 1024,
         };
-        let domain = Arc::new(TrustDomain::new(
-            "test",
-            anchors,
+        let domain = trust::Settings {
+            name: "test".into(),
+            server_names: Vec::new(),
+            client_auth: ClientAuth::Required,
             limits,
-            headers::Settings::default(),
-            Policy::AllowAll,
-            Arc::new(DeviceCache::new(10)),
-        ));
+            headers: headers::Settings::default(),
+            policy: Policy::default(),
+        };
+        let cache = Arc::new(DeviceCache::new(10));
+        let domain = Arc::new(TrustDomain::new(domain, anchors, cache, Arc::default()));
         let settings = resumption::Settings {
             enabled: true,
             rotation: 12 * HOUR,
             max_lineage_age: 24 * HOUR,
+            tickets: resumption::Format::Compact,
             secret_file: None,
         };
         let secret = Secret::from_bytes(vec![7; 32]).unwrap();
@@ -488,7 +495,6 @@ impl Side {
             clock::unix_seconds(),
         )
         .unwrap();
-        let sessions = Arc::new(DomainSessions::new(domain, keys, settings));
         let server = pki.server();
         let tls = tls::Settings {
             min_version: Version::Tls12,
@@ -502,13 +508,22 @@ impl Side {
         let key = PrivatePkcs8KeyDer::from(server.key.clone()).into();
         let credentials =
             rustls::sign::CertifiedKey::from_der(chain, key, &tls::provider(&tls.groups)).unwrap();
-        let config =
-            tls::server_config(&tls, &[], Arc::new(credentials), Arc::clone(&sessions)).unwrap();
+        let domains = Arc::new(Domains::new(vec![Arc::clone(&domain)]));
+        let sessions = DomainSessions::new(domain, keys, Arc::new(credentials));
+        let hooks = Arc::new(Hooks::new(domains, vec![sessions], settings));
+        let config = tls::server_config(&tls, &[], Arc::clone(&hooks)).unwrap();
         Self {
             pki,
-            sessions,
+            hooks,
             config: Arc::new(config),
         }
+    }
+
+    /// A handshake that has come as far as its server name.
+    fn session(&self) -> Session {
+        let mut session = Session::default();
+        assert!(self.hooks.choose(&mut session, None).is_some());
+        session
     }
 
     /// A handshake with `device` at `now`: what the gateway's side knows, and the kind or the error.
@@ -622,6 +637,9 @@ fn a_device_that_expired_is_declined_and_then_refused() {
     });
 }
 
+/// The least that is laid out as rustls's session values are: TLS 1.3, a suite, no secret, no certificates.
+const SESSION_VALUE: &[u8] = &[0, 3, 4, 0x13, 1, 0, 1, 0];
+
 #[test]
 fn a_ticket_with_any_byte_changed_is_declined() {
     let side = Side::new();
@@ -629,36 +647,32 @@ fn a_ticket_with_any_byte_changed_is_declined() {
     let now = clock::unix_seconds();
     let (mut session, _) = side.handshake(&device, now);
     let ticket = session
-        .enter(now, || side.sessions.encrypt(b"a session"))
+        .enter(now, || side.hooks.encrypt(SESSION_VALUE))
         .unwrap();
     for at in 0..ticket.len() {
         let mut damaged = ticket.clone();
         damaged[at] ^= 1;
-        let mut session = Session::default();
-        assert_eq!(session.enter(now, || side.sessions.decrypt(&damaged)), None);
+        let mut session = side.session();
+        assert_eq!(session.enter(now, || side.hooks.decrypt(&damaged)), None);
         assert_eq!(session.declined(), Some(Declined::UnknownKey));
         assert!(session.known().is_none() && !session.is_resumed());
     }
     for length in 0..ticket.len() {
-        let mut session = Session::default();
+        let mut session = side.session();
         assert_eq!(
-            session.enter(now, || side.sessions.decrypt(&ticket[..length])),
+            session.enter(now, || side.hooks.decrypt(&ticket[..length])),
             None
         );
     }
-    let mut session = Session::default();
-    assert!(
-        session
-            .enter(now, || side.sessions.decrypt(&ticket))
-            .is_some()
-    );
+    let mut session = side.session();
+    assert!(session.enter(now, || side.hooks.decrypt(&ticket)).is_some());
 }
 
 #[test]
 fn hooks_outside_of_a_handshake_refuse() {
     let side = Side::new();
-    assert_eq!(side.sessions.encrypt(b"a session"), None);
-    assert_eq!(side.sessions.decrypt(b"a ticket"), None);
+    assert_eq!(side.hooks.encrypt(SESSION_VALUE), None);
+    assert_eq!(side.hooks.decrypt(b"a ticket"), None);
 }
 
 #[test]

@@ -218,8 +218,22 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Where this table is in the file, as `trust` or `listeners[0]`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// A list of tables with at least one entry.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
+        let tables = self.optional_tables(key);
+        if tables.is_empty() && !self.is_noted(key) {
+            self.error(key, &format!("at least one [[{key}]] is needed"));
+        }
+        tables
+    }
+
+    /// A list of tables that may be absent.
+    pub(super) fn optional_tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
         let tables = self.parsed(key, "a list of tables, written [[…]],", |value| {
             Ok(value.as_array().and_then(|list| {
                 list.iter()
@@ -227,9 +241,6 @@ impl<'a> Section<'a> {
                     .collect::<Option<Vec<Table>>>()
             }))
         });
-        if tables.as_ref().is_none_or(Vec::is_empty) && !self.is_noted(key) {
-            self.error(key, &format!("at least one [[{key}]] is needed"));
-        }
         let path = self.key(key);
         tables
             .unwrap_or_default()

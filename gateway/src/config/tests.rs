@@ -38,7 +38,7 @@ fn the_smallest_file_has_sound_defaults() {
     let config = parse(SMALLEST).unwrap();
     assert_eq!(config.certificate, Path::new("/etc/fleetgate/server.pem"));
     assert_eq!(
-        config.anchors,
+        config.trust_domains[0].files.anchors,
         [Path::new("/etc/fleetgate/trust-anchor.pem")]
     );
     assert_eq!(config.tls.min_version, tls::Version::Tls12);
@@ -59,7 +59,7 @@ fn the_example_in_the_repository_parses() {
         .lines()
         .map(|line| {
             line.strip_prefix("# ")
-                .filter(|rest| rest.contains(" = "))
+                .filter(|rest| rest.contains(" = ") || rest.starts_with('['))
                 .unwrap_or(line)
         })
         .fold(String::new(), |all, line| all + line + "\n");
@@ -99,10 +99,10 @@ fn an_empty_file_names_what_is_needed_and_no_more() {
         problems(""),
         [
             "tls: this section is needed",
-            "trust: this section is needed",
             "upstreams: at least one [[upstreams]] is needed",
             "listeners: at least one [[listeners]] is needed",
             "routes: at least one [[routes]] is needed",
+            "trust: this section is needed",
         ]
     );
 }

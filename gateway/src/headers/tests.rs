@@ -7,7 +7,7 @@ use super::{
     Malformed, PeerHeaders, Settings, check_head, forwarded_client_cert, quoted, remove_hop_by_hop,
     rewrite_request,
 };
-use crate::authorize::{Policy, authorize};
+use crate::authorize::{Policy, Revocation, Standing, authorize};
 use crate::identity::Identified;
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -133,7 +133,11 @@ fn hop_by_hop_fields_go_and_framing_stays() {
 #[test]
 fn every_inbound_copy_of_an_identity_header_is_replaced() {
     let device = Arc::new(Identified::for_tests("device-000007", 0, 10));
-    let permit = authorize(&Policy::AllowAll, &device, |_| true, 5).unwrap();
+    let standing = Standing {
+        anchor_is_trusted: true,
+        revocation: Revocation::Good,
+    };
+    let permit = authorize(&Policy::default(), &device, standing, 5).unwrap();
     let peer = PeerHeaders::prepare(
         "192.0.2.7:999".parse().unwrap(),
         Settings {

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward};
+use crate::live::Place;
 use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
@@ -41,10 +42,16 @@ fn builder(settings: Settings) -> Builder {
 /// How an awake connection came to rest.
 enum Outcome {
     Ended,
+    Denied,
     Quiet,
 }
 
-pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+pub(super) async fn serve(
+    mut stream: TlsStream,
+    origin: Rc<Origin>,
+    place: Place,
+    settings: Settings,
+) {
     let builder = builder(settings);
     loop {
         let service = service_fn(|request: Request<Incoming>| {
@@ -52,16 +59,17 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
             forward(origin, request)
         });
         let mut connection = Box::new(builder.serve_connection(stream, service));
-        let outcome = awake(&mut connection, &origin, settings).await;
+        let outcome = awake(&mut connection, &origin, &place, settings).await;
         let parts = connection.into_parts();
         stream = parts.io;
         match outcome {
             Outcome::Ended if origin.activity.has_unread() => return stream.linger().await,
             Outcome::Ended => return,
+            Outcome::Denied => return stream.close().await,
             Outcome::Quiet => {}
         }
         stream.unread(&parts.read_buf);
-        if !asleep(&stream, &origin, settings).await {
+        if !asleep(&stream, &origin, &place, settings).await {
             stream.close().await;
             return;
         }
@@ -72,6 +80,7 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
 async fn awake<S>(
     connection: &mut Connection<TlsStream, S>,
     origin: &Origin,
+    place: &Place,
     settings: Settings,
 ) -> Outcome
 where
@@ -86,6 +95,10 @@ where
     tokio::pin!(drain);
     let mut draining = false;
     std::future::poll_fn(|cx| {
+        if let Poll::Ready(denied) = place.poll_denied(cx) {
+            origin.ended(denied);
+            return Poll::Ready(Outcome::Denied);
+        }
         // The connection goes first: a request that has come already is answered, drain or not.
         let mut progress = Pin::new(&mut *connection).poll(cx);
         if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
@@ -96,7 +109,7 @@ where
         if let Poll::Ready(result) = progress {
             if let Err(error) = result {
                 count_unanswerable(&error, origin);
-                tracing::debug!(%error, device = origin.permit.device().device_id(), "the connection ended early");
+                tracing::debug!(%error, device = origin.permit.device_id(), "the connection ended early");
             }
             return Poll::Ready(Outcome::Ended);
         }
@@ -122,7 +135,7 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
 }
 
 /// Waits for the next byte. Whether the connection is to be served further.
-async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool {
+async fn asleep(stream: &TlsStream, origin: &Origin, place: &Place, settings: Settings) -> bool {
     if stream.has_plaintext() {
         return true;
     }
@@ -130,7 +143,11 @@ async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool
     let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
     tokio::select! {
         biased;
-        // First, so that a request that has come already is answered in a drain too.
+        denied = place.denied() => {
+            origin.ended(denied);
+            false
+        }
+        // Before the drain, so that a request that has come already is answered in a drain too.
         readable = stream.readable() => readable.is_ok(),
         () = origin.worker.drain().started() => false,
         () = tokio::time::sleep_until(idle) => {

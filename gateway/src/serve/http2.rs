@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 
 use crate::clock;
 use crate::forward::{Origin, forward};
+use crate::live::Place;
 use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
@@ -36,7 +37,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long a device may take to acknowledge that its idle connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, place: Place, settings: Settings) {
     let mut builder = Builder::new(Local);
     builder
         .max_concurrent_streams(settings.max_concurrent_streams)
@@ -54,6 +55,10 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
     tokio::pin!(farewell);
     let mut leaving = false;
     std::future::poll_fn(|cx| {
+        if let Poll::Ready(denied) = place.poll_denied(cx) {
+            origin.ended(denied);
+            return Poll::Ready(());
+        }
         // The connection goes first: a request that has come already is answered, drain or not.
         let mut progress = connection.as_mut().poll(cx);
         if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
@@ -63,7 +68,7 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
         }
         if let Poll::Ready(result) = progress {
             if let Err(error) = result {
-                tracing::debug!(%error, device = origin.permit.device().device_id(), "the connection ended early");
+                tracing::debug!(%error, device = origin.permit.device_id(), "the connection ended early");
             }
             return Poll::Ready(());
         }

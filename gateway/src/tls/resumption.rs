@@ -9,6 +9,7 @@
 
 use rustls::pki_types::CertificateDer;
 
+use crate::authorize::Denied;
 use crate::verify::cache::ChainHash;
 
 /// How sessions are resumed.
@@ -20,8 +21,19 @@ pub struct Settings {
     pub rotation: u64,
     /// The oldest lineage, in seconds, that may still be resumed.
     pub max_lineage_age: u64,
+    /// What tickets carry of the device's chain.
+    pub tickets: Format,
     /// The file with the secret that the ticket keys are derived from. `None` generates one that ends with the process.
     pub secret_file: Option<std::path::PathBuf>,
+}
+
+/// What a ticket carries of the device's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Its hash. Honoured where the cache of verified chains holds the chain, declined elsewhere; a fifth of the size.
+    Compact,
+    /// Its certificates as well, so that whoever has the ticket secret can verify it again.
+    SelfContained,
 }
 
 /// Why a presented ticket was declined into a full handshake.
@@ -33,18 +45,40 @@ pub enum Declined {
     Malformed,
     /// The lineage is older than [`Settings::max_lineage_age`], or starts in the future.
     LineageTooOld,
+    /// A compact ticket whose chain the cache does not hold any more.
+    ChainForgotten,
     /// The device's chain does not verify now: out of date, or its anchor is gone.
     ChainRefused,
+    /// A certificate of the chain was revoked, or nothing fresh is known about that.
+    Revoked,
+    /// The device is not permitted any more.
+    NotPermitted,
 }
 
 impl Declined {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::UnknownKey,
         Self::Malformed,
         Self::LineageTooOld,
+        Self::ChainForgotten,
         Self::ChainRefused,
+        Self::Revoked,
+        Self::NotPermitted,
     ];
+
+    /// Why a device that is not to be served does not resume either. The full handshake that follows tells it.
+    pub fn of_denied(denied: Denied) -> Self {
+        match denied {
+            Denied::Revoked | Denied::RevocationUnknown => Self::Revoked,
+            Denied::Policy => Self::NotPermitted,
+            Denied::NotYetValid
+            | Denied::Expired
+            | Denied::AnchorRemoved
+            | Denied::NoDevice
+            | Denied::DomainRemoved => Self::ChainRefused,
+        }
+    }
 
     /// The metric label.
     pub fn label(self) -> &'static str {
@@ -52,7 +86,10 @@ impl Declined {
             Self::UnknownKey => "unknown_key",
             Self::Malformed => "malformed",
             Self::LineageTooOld => "lineage_too_old",
+            Self::ChainForgotten => "chain_forgotten",
             Self::ChainRefused => "chain_refused",
+            Self::Revoked => "revoked",
+            Self::NotPermitted => "not_permitted",
         }
     }
 }
@@ -75,13 +112,21 @@ pub(super) struct TicketContents<'a> {
 }
 
 impl<'a> TicketContents<'a> {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// `None` where the session value is not laid out as expected: then no ticket is better than one that cannot be used.
+    pub(super) fn encode(&self, format: Format) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(HEAD_LEN + self.session.len());
         bytes.push(FORMAT);
         bytes.extend_from_slice(&self.lineage_start.to_be_bytes());
         bytes.extend_from_slice(self.chain.as_bytes());
-        bytes.extend_from_slice(self.session);
-        bytes
+        let parts = SessionParts::of(self.session)?;
+        if format == Format::Compact && parts.chain.is_some() {
+            bytes.extend_from_slice(parts.before);
+            bytes.push(0);
+            bytes.extend_from_slice(parts.after);
+        } else {
+            bytes.extend_from_slice(self.session);
+        }
+        Some(bytes)
     }
 
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
@@ -102,26 +147,49 @@ impl<'a> TicketContents<'a> {
     }
 }
 
-/// The client certificates inside rustls's encoded session value, for a chain that the cache does not hold (after a
-/// restart, or a full handshake with another instance).
+/// rustls's encoded session value around the client's certificates. Without them it is as good to rustls, which does not
+/// look at them when it resumes.
 ///
-/// The layout is rustls's own and not promised. Where it is not what is expected the answer is `None`, the ticket is
-/// declined, and a test over a real handshake fails.
+/// The layout is rustls's own and not promised. Where it is not what is expected the answer is `None`, no ticket is issued
+/// or honoured, and a test over a real handshake fails.
+struct SessionParts<'a> {
+    before: &'a [u8],
+    /// The list of certificates; `None` where the value has none.
+    chain: Option<&'a [u8]>,
+    after: &'a [u8],
+}
+
+impl<'a> SessionParts<'a> {
+    fn of(session: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader(session);
+        if reader.byte()? == 1 {
+            let length = reader.byte()?;
+            reader.take(usize::from(length))?;
+        }
+        reader.take(2 + 2)?;
+        let secret = reader.byte()?;
+        reader.take(usize::from(secret))?;
+        reader.byte()?;
+        let before = session.get(..session.len() - reader.0.len())?;
+        let chain = match reader.byte()? {
+            0 => None,
+            1 => {
+                let length = reader.u24()?;
+                Some(reader.take(length)?)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            before,
+            chain,
+            after: reader.0,
+        })
+    }
+}
+
+/// The client certificates inside rustls's encoded session value; none where the ticket is a compact one.
 pub(super) fn certificates_of(session: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
-    let mut reader = Reader(session);
-    if reader.byte()? == 1 {
-        let length = reader.byte()?;
-        reader.take(usize::from(length))?;
-    }
-    reader.take(2 + 2)?;
-    let secret = reader.byte()?;
-    reader.take(usize::from(secret))?;
-    reader.byte()?;
-    if reader.byte()? != 1 {
-        return None;
-    }
-    let length = reader.u24()?;
-    let mut list = Reader(reader.take(length)?);
+    let mut list = Reader(SessionParts::of(session)?.chain.unwrap_or_default());
     let mut certificates = Vec::new();
     while !list.0.is_empty() {
         let length = list.u24()?;
@@ -155,20 +223,32 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChainHash, MAX_CLOCK_SKEW, TicketContents, certificates_of};
+    use super::{ChainHash, Format, MAX_CLOCK_SKEW, TicketContents, certificates_of};
 
-    fn contents(lineage_start: u64) -> TicketContents<'static> {
+    /// A session value as rustls lays it out, with two certificates.
+    fn session() -> Vec<u8> {
+        let mut session = vec![
+            1, 3, b'a', b'.', b'b', 3, 4, 0x13, 1, 2, 7, 7, 1, 1, 0, 0, 11,
+        ];
+        session.extend_from_slice(&[0, 0, 2, 30, 31, 0, 0, 3, 40, 41, 42]);
+        session.extend_from_slice(b"tail");
+        session
+    }
+
+    fn contents(session: &[u8], lineage_start: u64) -> TicketContents<'_> {
         TicketContents {
             lineage_start,
             chain: ChainHash::new([9; 32]),
-            session: b"session",
+            session,
         }
     }
 
     #[test]
-    fn contents_survive_encoding() {
-        let encoded = contents(77).encode();
-        assert_eq!(TicketContents::decode(&encoded).unwrap(), contents(77));
+    fn self_contained_contents_survive_encoding() {
+        let session = session();
+        let contents = contents(&session, 77);
+        let encoded = contents.encode(Format::SelfContained).unwrap();
+        assert_eq!(TicketContents::decode(&encoded).unwrap(), contents);
         for length in 0..41 {
             assert!(TicketContents::decode(&encoded[..length]).is_none());
         }
@@ -178,8 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn compact_contents_leave_only_the_certificates_out() {
+        let session = session();
+        let encoded = contents(&session, 77).encode(Format::Compact).unwrap();
+        let decoded = TicketContents::decode(&encoded).unwrap();
+        let expected = [&session[..13], &[0], b"tail"].concat();
+        assert_eq!(decoded.session, expected);
+        assert_eq!(certificates_of(decoded.session).unwrap(), []);
+        // What has no certificates already stays as it is.
+        let again = contents(&expected, 77).encode(Format::Compact).unwrap();
+        assert_eq!(again, encoded);
+    }
+
+    #[test]
+    fn a_session_value_of_another_layout_makes_no_ticket() {
+        assert!(contents(b"session", 77).encode(Format::Compact).is_none());
+    }
+
+    #[test]
     fn lineages_grow_old() {
-        let contents = contents(1_000);
+        let contents = contents(b"", 1_000);
         assert!(contents.lineage_is_young(500, 1_500));
         assert!(!contents.lineage_is_young(500, 1_501));
         assert!(contents.lineage_is_young(500, 1_000 - MAX_CLOCK_SKEW));
@@ -188,16 +286,14 @@ mod tests {
 
     #[test]
     fn cut_off_session_values_have_no_certificates() {
-        let mut session = vec![
-            1, 3, b'a', b'.', b'b', 3, 4, 0x13, 1, 2, 7, 7, 1, 1, 0, 0, 11,
-        ];
-        session.extend_from_slice(&[0, 0, 2, 30, 31, 0, 0, 3, 40, 41, 42]);
+        let session = session();
+        let end = session.len() - b"tail".len();
         let certificates = certificates_of(&session).unwrap();
         assert_eq!(
             certificates.iter().map(|c| c.as_ref()).collect::<Vec<_>>(),
             [&[30, 31][..], &[40, 41, 42]]
         );
-        for length in 0..session.len() {
+        for length in 0..end {
             assert!(
                 certificates_of(&session[..length]).is_none(),
                 "cut at {length}"

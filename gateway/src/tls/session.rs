@@ -1,5 +1,7 @@
-//! The trust domain's side of a handshake: rustls asks here whether a client's certificates are good, what goes into a
-//! ticket, and whether a ticket is honoured.
+//! The trust domains' side of a handshake: rustls asks here which certificate to show, whether a client's certificates
+//! are good, what goes into a ticket, and whether a ticket is honoured.
+//!
+//! The server name is the first thing it asks about, and chooses the trust domain; everything after goes by that domain.
 //!
 //! rustls's hooks are shared by all connections of a configuration and say nothing about the connection that they are
 //! called for. So the connection whose records are being processed leaves its [`Session`] with the thread for the length
@@ -11,19 +13,24 @@ use std::sync::Arc;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::ProducesTickets;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use crate::tls::resumption::{Declined, Settings, TicketContents, certificates_of};
 use crate::tls::stek::TicketKeys;
-use crate::trust::{KnownDevice, TrustDomain};
+use crate::trust::domains::Domains;
+use crate::trust::{CacheResult, ClientAuth, KnownDevice, TrustDomain};
 use crate::verify::{PresentedChain, Refusal};
 
 /// What the hooks found out about one connection during its handshake.
 #[derive(Debug, Default)]
 pub struct Session {
     now: u64,
+    domain: Option<Arc<TrustDomain>>,
+    /// The index of `domain` among the hooks' domains.
+    index: usize,
     known: Option<KnownDevice>,
     lineage_start: Option<u64>,
     refusal: Option<Refusal>,
@@ -53,6 +60,11 @@ impl Session {
         let result = process();
         drop(restore);
         result
+    }
+
+    /// The trust domain that the client's server name chose. `None` before there was a hello.
+    pub fn domain(&self) -> Option<&Arc<TrustDomain>> {
+        self.domain.as_ref()
     }
 
     /// The device whose chain was verified, or whose ticket was honoured.
@@ -85,13 +97,12 @@ fn with_active<R>(hook: impl FnOnce(&mut Session) -> R) -> Option<R> {
     ACTIVE.with_borrow_mut(|active| active.as_mut().map(hook))
 }
 
-/// rustls's hooks for one trust domain.
+/// One trust domain as the hooks see it.
 #[derive(Debug)]
 pub struct DomainSessions {
     domain: Arc<TrustDomain>,
     keys: TicketKeys,
-    resumption: Settings,
-    algorithms: WebPkiSupportedAlgorithms,
+    credentials: Arc<CertifiedKey>,
     hints: Vec<DistinguishedName>,
 }
 
@@ -99,8 +110,8 @@ pub struct DomainSessions {
 const MAX_HINT_BYTES: usize = 2048;
 
 impl DomainSessions {
-    /// Hooks for `domain`. `keys` must be of its resumption scope.
-    pub fn new(domain: Arc<TrustDomain>, keys: TicketKeys, resumption: Settings) -> Self {
+    /// Sessions of `domain`. `keys` must be of its resumption scope; `credentials` are what the gateway shows.
+    pub fn new(domain: Arc<TrustDomain>, keys: TicketKeys, credentials: Arc<CertifiedKey>) -> Self {
         let subjects: Vec<DistinguishedName> = domain
             .anchors()
             .subjects()
@@ -112,13 +123,10 @@ impl DomainSessions {
         } else {
             Vec::new()
         };
-        let algorithms =
-            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         Self {
             domain,
             keys,
-            resumption,
-            algorithms,
+            credentials,
             hints,
         }
     }
@@ -127,37 +135,120 @@ impl DomainSessions {
     pub fn domain(&self) -> &Arc<TrustDomain> {
         &self.domain
     }
+}
 
-    fn honour(&self, ticket: &[u8], now: u64) -> Result<(KnownDevice, u64, Vec<u8>), Declined> {
-        let opened = self.keys.open(ticket, now).ok_or(Declined::UnknownKey)?;
+/// rustls's hooks for all trust domains of a configuration.
+#[derive(Debug)]
+pub struct Hooks {
+    domains: Arc<Domains>,
+    /// In the order of `domains`.
+    sessions: Vec<DomainSessions>,
+    resumption: Settings,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Hooks {
+    /// Hooks for `domains`; `sessions` are theirs, in the same order.
+    pub fn new(domains: Arc<Domains>, sessions: Vec<DomainSessions>, resumption: Settings) -> Self {
+        Self {
+            domains,
+            sessions,
+            resumption,
+            algorithms: rustls::crypto::aws_lc_rs::default_provider()
+                .signature_verification_algorithms,
+        }
+    }
+
+    fn honour(
+        &self,
+        sessions: &DomainSessions,
+        ticket: &[u8],
+        now: u64,
+    ) -> Result<(KnownDevice, u64, Vec<u8>), Declined> {
+        let opened = sessions
+            .keys
+            .open(ticket, now)
+            .ok_or(Declined::UnknownKey)?;
         let contents = TicketContents::decode(&opened).ok_or(Declined::Malformed)?;
         if !contents.lineage_is_young(self.resumption.max_lineage_age, now) {
             return Err(Declined::LineageTooOld);
         }
-        let known = match self.domain.recall(contents.chain, now) {
-            Some(known) => known,
-            None => {
-                let certificates = certificates_of(contents.session).ok_or(Declined::Malformed)?;
-                let (end_entity, intermediates) =
-                    certificates.split_first().ok_or(Declined::Malformed)?;
-                self.domain
-                    .check(
-                        PresentedChain {
-                            end_entity,
-                            intermediates,
-                        },
-                        now,
-                    )
-                    .map_err(|_| Declined::ChainRefused)?
-            }
+        let known = match sessions.domain.recall(contents.chain, now) {
+            Ok(known) => known,
+            Err(why) => verify_again(sessions, &contents, why, now)?,
         };
+        sessions
+            .domain
+            .authorize(Some(&known.device), now)
+            .map_err(Declined::of_denied)?;
         Ok((known, contents.lineage_start, contents.session.to_vec()))
+    }
+
+    /// Makes `session` one of the trust domain that `server_name` belongs to.
+    pub fn choose(
+        &self,
+        session: &mut Session,
+        server_name: Option<&str>,
+    ) -> Option<&DomainSessions> {
+        let index = self.domains.index_of(server_name);
+        let sessions = self.sessions.get(index)?;
+        session.index = index;
+        session.domain = Some(Arc::clone(&sessions.domain));
+        Some(sessions)
+    }
+
+    fn chosen(&self, session: &Session) -> Option<&DomainSessions> {
+        session.domain.as_ref()?;
+        self.sessions.get(session.index)
+    }
+
+    fn domain_of_this_thread(&self) -> Option<&DomainSessions> {
+        with_active(|session| self.chosen(session))?
     }
 }
 
-impl ClientCertVerifier for DomainSessions {
+/// For a chain that the cache does not hold: after a restart, or a full handshake with another instance.
+fn verify_again(
+    sessions: &DomainSessions,
+    contents: &TicketContents<'_>,
+    why: CacheResult,
+    now: u64,
+) -> Result<KnownDevice, Declined> {
+    let certificates = certificates_of(contents.session).ok_or(Declined::Malformed)?;
+    let Some((end_entity, intermediates)) = certificates.split_first() else {
+        return Err(match why {
+            CacheResult::Stale => Declined::ChainRefused,
+            CacheResult::Hit | CacheResult::Miss => Declined::ChainForgotten,
+        });
+    };
+    let presented = PresentedChain {
+        end_entity,
+        intermediates,
+    };
+    sessions
+        .domain
+        .check(presented, now)
+        .map_err(|_| Declined::ChainRefused)
+}
+
+impl ResolvesServerCert for Hooks {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let sessions = with_active(|session| self.choose(session, hello.server_name()))??;
+        Some(Arc::clone(&sessions.credentials))
+    }
+}
+
+impl ClientCertVerifier for Hooks {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
+        match self.domain_of_this_thread() {
+            Some(sessions) => &sessions.hints,
+            None => &[],
+        }
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.domain_of_this_thread()
+            .is_none_or(|sessions| sessions.domain.settings().client_auth == ClientAuth::Required)
     }
 
     fn verify_client_cert(
@@ -170,13 +261,12 @@ impl ClientCertVerifier for DomainSessions {
             // A full handshake starts a new lineage, whatever a declined ticket said.
             session.lineage_start = None;
             session.known = None;
-            match self.domain.check(
-                PresentedChain {
-                    end_entity,
-                    intermediates,
-                },
-                session.now,
-            ) {
+            let sessions = self.chosen(session)?;
+            let presented = PresentedChain {
+                end_entity,
+                intermediates,
+            };
+            Some(match sessions.domain.check(presented, session.now) {
                 Ok(known) => {
                     session.known = Some(known);
                     Ok(ClientCertVerified::assertion())
@@ -185,9 +275,11 @@ impl ClientCertVerifier for DomainSessions {
                     session.refusal = Some(refusal);
                     Err(Error::InvalidCertificate(refusal.to_certificate_error()))
                 }
-            }
+            })
         });
-        verdict.unwrap_or_else(|| Err(Error::General("no session for this handshake".into())))
+        verdict
+            .flatten()
+            .unwrap_or_else(|| Err(Error::General("no session for this handshake".into())))
     }
 
     fn verify_tls12_signature(
@@ -213,7 +305,7 @@ impl ClientCertVerifier for DomainSessions {
     }
 }
 
-impl ProducesTickets for DomainSessions {
+impl ProducesTickets for Hooks {
     fn enabled(&self) -> bool {
         self.resumption.enabled
     }
@@ -222,8 +314,8 @@ impl ProducesTickets for DomainSessions {
         // RFC 8446, 4.6.1: seven days at the most.
         const SEVEN_DAYS: u64 = 7 * 24 * 60 * 60;
         let seconds = self
-            .keys
-            .lifetime()
+            .resumption
+            .rotation
             .min(self.resumption.max_lineage_age)
             .min(SEVEN_DAYS);
         u32::try_from(seconds).unwrap_or(u32::MAX)
@@ -231,29 +323,35 @@ impl ProducesTickets for DomainSessions {
 
     fn encrypt(&self, session_value: &[u8]) -> Option<Vec<u8>> {
         with_active(|session| {
+            let sessions = self.chosen(session)?;
+            // Who presented no certificate has nothing worth resuming, and nothing to check it by.
             let known = session.known.as_ref()?;
             let contents = TicketContents {
                 lineage_start: session.lineage_start.unwrap_or(session.now),
                 chain: known.chain,
                 session: session_value,
             };
-            let ticket = self.keys.seal(&contents.encode(), session.now)?;
+            let contents = contents.encode(self.resumption.tickets)?;
+            let ticket = sessions.keys.seal(&contents, session.now)?;
             session.tickets_issued += 1;
             Some(ticket)
         })?
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        with_active(|session| match self.honour(ticket, session.now) {
-            Ok((known, lineage_start, session_value)) => {
-                session.known = Some(known);
-                session.lineage_start = Some(lineage_start);
-                session.declined = None;
-                Some(session_value)
-            }
-            Err(declined) => {
-                session.declined = Some(declined);
-                None
+        with_active(|session| {
+            let sessions = self.chosen(session)?;
+            match self.honour(sessions, ticket, session.now) {
+                Ok((known, lineage_start, session_value)) => {
+                    session.known = Some(known);
+                    session.lineage_start = Some(lineage_start);
+                    session.declined = None;
+                    Some(session_value)
+                }
+                Err(declined) => {
+                    session.declined = Some(declined);
+                    None
+                }
             }
         })?
     }

@@ -108,11 +108,6 @@ impl TicketKeys {
         })
     }
 
-    /// Seconds for which a ticket sealed now is sure to be accepted.
-    pub fn lifetime(&self) -> u64 {
-        self.period
-    }
-
     /// Seals `contents` with the current key.
     pub fn seal(&self, contents: &[u8], now: u64) -> Option<Vec<u8>> {
         let set = self.at(now)?;

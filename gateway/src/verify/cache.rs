@@ -13,12 +13,13 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_lc_rs::digest;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use crate::verify::{AnchorId, VerifiedChain};
 
-/// SHA-256 of a presented chain inside its trust domain.
+/// SHA-256 of a presented chain: of every byte of it, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainHash([u8; 32]);
 
@@ -30,9 +31,23 @@ impl ChainHash {
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The key of this chain's entry inside `namespace`.
+    pub fn key(&self, namespace: &[u8; 32]) -> CacheKey {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(namespace);
+        context.update(&self.0);
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        CacheKey(key)
+    }
 }
 
-impl Hash for ChainHash {
+/// Names an entry: a presented chain inside a trust domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheKey([u8; 32]);
+
+impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // The key is a cryptographic hash already; eight bytes of it are as good as any hash of them.
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -40,7 +55,7 @@ impl Hash for ChainHash {
     }
 }
 
-/// Passes the eight bytes of a [`ChainHash`] through.
+/// Passes the eight bytes of a [`CacheKey`] through.
 #[derive(Debug, Default)]
 pub struct Identity(u64);
 
@@ -83,8 +98,8 @@ pub enum Lookup<V> {
 /// A bounded, shared map from presented chains to values of type `V`.
 #[derive(Debug)]
 pub struct ChainCache<V> {
-    entries: DashMap<ChainHash, Entry<V>, BuildHasherDefault<Identity>>,
-    hand: Mutex<VecDeque<ChainHash>>,
+    entries: DashMap<CacheKey, Entry<V>, BuildHasherDefault<Identity>>,
+    hand: Mutex<VecDeque<CacheKey>>,
     capacity: usize,
 }
 
@@ -98,14 +113,9 @@ impl<V> ChainCache<V> {
         }
     }
 
-    /// Looks `hash` up. `now` is in seconds since the Unix epoch; `trusted` says whether an anchor is trusted now.
-    pub fn get(
-        &self,
-        hash: &ChainHash,
-        now: u64,
-        trusted: impl Fn(&AnchorId) -> bool,
-    ) -> Lookup<V> {
-        let Some(entry) = self.entries.get(hash) else {
+    /// Looks `key` up. `now` is in seconds since the Unix epoch; `trusted` says whether an anchor is trusted now.
+    pub fn get(&self, key: &CacheKey, now: u64, trusted: impl Fn(&AnchorId) -> bool) -> Lookup<V> {
+        let Some(entry) = self.entries.get(key) else {
             return Lookup::Miss;
         };
         if now < entry.not_before || now > entry.not_after || !trusted(&entry.anchor) {
@@ -118,9 +128,9 @@ impl<V> ChainCache<V> {
     }
 
     /// Records that `chain` was verified, with what the caller made of it.
-    pub fn insert(&self, hash: ChainHash, chain: &VerifiedChain, value: Arc<V>) {
+    pub fn insert(&self, key: CacheKey, chain: &VerifiedChain, value: Arc<V>) {
         self.put(
-            hash,
+            key,
             *chain.anchor(),
             (chain.not_before(), chain.not_after()),
             value,
@@ -129,7 +139,7 @@ impl<V> ChainCache<V> {
 
     fn put(
         &self,
-        hash: ChainHash,
+        key: CacheKey,
         anchor: AnchorId,
         (not_before, not_after): (u64, u64),
         value: Arc<V>,
@@ -146,8 +156,8 @@ impl<V> ChainCache<V> {
             not_after,
             used: AtomicBool::new(false),
         };
-        if self.entries.insert(hash, entry).is_none() {
-            hand.push_back(hash);
+        if self.entries.insert(key, entry).is_none() {
+            hand.push_back(key);
         }
         while hand.len() > self.capacity {
             self.evict_one(&mut hand);
@@ -164,7 +174,7 @@ impl<V> ChainCache<V> {
         self.entries.is_empty()
     }
 
-    fn evict_one(&self, hand: &mut VecDeque<ChainHash>) {
+    fn evict_one(&self, hand: &mut VecDeque<CacheKey>) {
         // One round clears every mark, so a victim is found within two, however busy the other threads are.
         for _ in 0..hand.len() {
             let Some(oldest) = hand.pop_front() else {
@@ -188,12 +198,18 @@ impl<V> ChainCache<V> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, ChainCache, ChainHash, Lookup};
+    use super::{Arc, CacheKey, ChainCache, ChainHash, Lookup};
 
     const ANCHOR: [u8; 32] = [7; 32];
 
-    fn hash(n: u8) -> ChainHash {
-        ChainHash::new([n; 32])
+    fn hash(n: u8) -> CacheKey {
+        ChainHash::new([n; 32]).key(&[1; 32])
+    }
+
+    #[test]
+    fn a_chain_has_another_key_in_another_namespace() {
+        let chain = ChainHash::new([7; 32]);
+        assert_ne!(chain.key(&[1; 32]), chain.key(&[2; 32]));
     }
 
     fn cache_of(capacity: usize, chains: &[u8]) -> ChainCache<u8> {

@@ -1,0 +1,164 @@
+//! `[trust]` and `[[trust_domains]]`: the same keys, but that the default domain is called `default` and needs no server
+//! names.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::authorize::{DeviceIds, Policy};
+use crate::config::section::Section;
+use crate::trust::names::NamePattern;
+use crate::trust::{ClientAuth, Settings};
+use crate::{headers, verify};
+
+/// The name of the trust domain that `[trust]` describes.
+const DEFAULT: &str = "default";
+
+/// One trust domain as configured.
+#[derive(Debug, Clone)]
+pub struct TrustDomain {
+    /// The configuration section, as `trust` or `trust_domains[0]`.
+    pub section: String,
+    /// What is said about it.
+    pub settings: Settings,
+    /// What it names.
+    pub files: Files,
+}
+
+/// The files and folders of one trust domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate chain and the private key that the gateway shows for this domain's names; `None` is those of `[tls]`.
+    pub credentials: Option<(PathBuf, PathBuf)>,
+    /// Trust anchors.
+    pub anchors: Vec<PathBuf>,
+}
+
+/// Reads `[trust]` and every `[[trust_domains]]`; the default is the first.
+pub(super) fn read(
+    file: &mut Section<'_>,
+    base: &Path,
+    limits: verify::Settings,
+    headers: headers::Settings,
+) -> Vec<TrustDomain> {
+    let common = Common {
+        base,
+        limits,
+        headers,
+    };
+    let mut default = file.table("trust", true);
+    let mut domains = vec![common.domain(&mut default, DEFAULT.into(), Vec::new(), None)];
+    default.finish();
+    let mut claimed: Vec<NamePattern> = Vec::new();
+    for mut section in file.optional_tables("trust_domains") {
+        let name = section.required("name").unwrap_or_default();
+        if domains.iter().any(|other| *other.settings.name == *name) {
+            let problem = format!("another trust domain is called \"{name}\" too");
+            section.error("name", &problem);
+        }
+        let server_names = server_names(&mut section, &mut claimed);
+        let credentials = credentials(&mut section, base);
+        domains.push(common.domain(&mut section, name, server_names, credentials));
+        section.finish();
+    }
+    domains
+}
+
+/// What all domains share.
+struct Common<'a> {
+    base: &'a Path,
+    limits: verify::Settings,
+    headers: headers::Settings,
+}
+
+impl Common<'_> {
+    fn domain(
+        &self,
+        section: &mut Section<'_>,
+        name: String,
+        server_names: Vec<NamePattern>,
+        credentials: Option<(PathBuf, PathBuf)>,
+    ) -> TrustDomain {
+        let anchors = self.paths(section, "anchors");
+        if anchors.is_empty() {
+            section.error(
+                "anchors",
+                "name at least one file or folder with trust anchors",
+            );
+        }
+        let modes = [
+            ("required", ClientAuth::Required),
+            ("optional", ClientAuth::Optional),
+        ];
+        TrustDomain {
+            section: section.path().to_owned(),
+            settings: Settings {
+                name: Arc::from(name),
+                server_names,
+                client_auth: section
+                    .choice("client_auth", &modes)
+                    .unwrap_or(ClientAuth::Required),
+                limits: self.limits,
+                headers: self.headers,
+                policy: policy(section),
+            },
+            files: Files {
+                credentials,
+                anchors,
+            },
+        }
+    }
+
+    fn paths(&self, section: &mut Section<'_>, key: &'static str) -> Vec<PathBuf> {
+        let paths = section.strings(key).unwrap_or_default();
+        paths.iter().map(|path| self.base.join(path)).collect()
+    }
+}
+
+fn server_names(section: &mut Section<'_>, claimed: &mut Vec<NamePattern>) -> Vec<NamePattern> {
+    let texts = section.strings("server_names").unwrap_or_default();
+    if texts.is_empty() {
+        section.error(
+            "server_names",
+            "name at least one, such as \"*.plant-7.example\"",
+        );
+    }
+    let mut names = Vec::new();
+    for text in texts {
+        match text.parse::<NamePattern>() {
+            Ok(name) if claimed.contains(&name) => {
+                section.error("server_names", &format!("\"{name}\" is claimed twice"));
+            }
+            Ok(name) => {
+                claimed.push(name.clone());
+                names.push(name);
+            }
+            Err(error) => section.error("server_names", &error.to_string()),
+        }
+    }
+    names
+}
+
+fn credentials(section: &mut Section<'_>, base: &Path) -> Option<(PathBuf, PathBuf)> {
+    let certificate = section.string("certificate");
+    let private_key = section.string("private_key");
+    match (certificate, private_key) {
+        (Some(certificate), Some(key)) => Some((base.join(certificate), base.join(key))),
+        (Some(_), None) => {
+            section.missing("private_key");
+            None
+        }
+        (None, Some(_)) => {
+            section.missing("certificate");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn policy(section: &mut Section<'_>) -> Policy {
+    let mut policy = section.table("policy", false);
+    let allow = policy.strings("allow").map(DeviceIds::new);
+    let deny = DeviceIds::new(policy.strings("deny").unwrap_or_default());
+    policy.finish();
+    Policy { allow, deny }
+}

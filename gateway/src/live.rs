@@ -1,0 +1,250 @@
+//! The open connections of one worker, so that what turns against a device reaches those that it has open.
+//!
+//! There is one way to end a connection early: the worker authorizes it again. That happens to all of them when something
+//! that authorization looks at has changed (a list, an anchor, a policy, an administrator's order), and when the first of
+//! their certificates expires. It decides nothing itself.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::authorize::Denied;
+use crate::identity::Identified;
+
+/// Whom an open connection belongs to.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The name of the trust domain whose handshake it was.
+    pub trust_domain: Arc<str>,
+    /// The device; `None` for a peer without a certificate where that is allowed.
+    pub device: Option<Arc<Identified>>,
+}
+
+impl Peer {
+    /// The device's id for a log line.
+    pub fn device_id(&self) -> &str {
+        self.device.as_ref().map_or("", |device| device.device_id())
+    }
+}
+
+/// All open connections of one worker.
+#[derive(Debug, Default)]
+pub struct Live {
+    slots: RefCell<Slots>,
+    first_expiry: Cell<Option<u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    entries: Vec<Option<Rc<Entry>>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: Peer,
+    denied: Cell<Option<Denied>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// An open connection's place among the others, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    live: Rc<Live>,
+    entry: Rc<Entry>,
+    index: u32,
+}
+
+/// How many connections are looked at before others get a turn.
+pub const SLICE: usize = 256;
+
+impl Live {
+    /// Enters a connection that was authorized just now.
+    pub fn enter(self: &Rc<Self>, peer: Peer) -> Place {
+        if let Some(device) = &peer.device {
+            self.expires(device.not_after());
+        }
+        let entry = Rc::new(Entry {
+            peer,
+            denied: Cell::new(None),
+            waker: RefCell::new(None),
+        });
+        let mut slots = self.slots.borrow_mut();
+        let index = match slots.free.pop() {
+            Some(index) => index,
+            None => {
+                slots.entries.push(None);
+                u32::try_from(slots.entries.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if let Some(slot) = slots.entries.get_mut(index as usize) {
+            *slot = Some(Rc::clone(&entry));
+        }
+        Place {
+            live: Rc::clone(self),
+            entry,
+            index,
+        }
+    }
+
+    /// Whether a certificate of an open connection has expired at `now` (seconds since the Unix epoch).
+    pub fn any_expired(&self, now: u64) -> bool {
+        self.first_expiry.get().is_some_and(|first| now > first)
+    }
+
+    /// To be called before a review of all connections; it learns the next expiry anew.
+    pub fn start_review(&self) {
+        self.first_expiry.set(None);
+    }
+
+    /// Reviews up to [`SLICE`] connections from the slot `from` on by `authorize`, and ends those that are denied. Where
+    /// to go on, or `None` after the last; and how many were ended.
+    pub fn review(
+        &self,
+        from: usize,
+        authorize: impl Fn(&Peer) -> Result<(), Denied>,
+    ) -> (Option<usize>, Vec<Denied>) {
+        let mut ended = Vec::new();
+        let slots = self.slots.borrow();
+        for entry in slots.entries.iter().skip(from).take(SLICE).flatten() {
+            if entry.denied.get().is_some() {
+                continue;
+            }
+            match authorize(&entry.peer) {
+                Ok(()) => {
+                    if let Some(device) = &entry.peer.device {
+                        self.expires(device.not_after());
+                    }
+                }
+                Err(denied) => {
+                    entry.end(denied);
+                    ended.push(denied);
+                }
+            }
+        }
+        let next = from + SLICE;
+        ((next < slots.entries.len()).then_some(next), ended)
+    }
+
+    fn expires(&self, at: u64) {
+        let first = self.first_expiry.get().map_or(at, |first| first.min(at));
+        self.first_expiry.set(Some(first));
+    }
+}
+
+impl Entry {
+    fn end(&self, denied: Denied) {
+        self.denied.set(Some(denied));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Place {
+    /// Ready when the connection is to end. One task at a time may wait.
+    pub fn poll_denied(&self, cx: &Context<'_>) -> Poll<Denied> {
+        if let Some(denied) = self.entry.denied.get() {
+            return Poll::Ready(denied);
+        }
+        let mut waker = self.entry.waker.borrow_mut();
+        match waker.as_mut() {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Ready when the connection is to end.
+    pub async fn denied(&self) -> Denied {
+        std::future::poll_fn(|cx| self.poll_denied(cx)).await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut slots = self.live.slots.borrow_mut();
+        if let Some(slot) = slots.entries.get_mut(self.index as usize) {
+            *slot = None;
+            slots.free.push(self.index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::{Denied, Live, Peer, Place, SLICE};
+    use crate::identity::Identified;
+
+    fn enter(live: &Rc<Live>, number: usize, not_after: u64) -> Place {
+        live.enter(Peer {
+            trust_domain: "default".into(),
+            device: Some(Arc::new(Identified::for_tests(
+                &format!("device-{number}"),
+                0,
+                not_after,
+            ))),
+        })
+    }
+
+    fn denied(place: &Place) -> Option<Denied> {
+        match place.poll_denied(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(denied) => Some(denied),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_review_in_slices_ends_those_that_are_denied_and_no_others() {
+        let live = Rc::new(Live::default());
+        let places: Vec<Place> = (0..3 * SLICE).map(|n| enter(&live, n, 100)).collect();
+        let (mut from, mut ended) = (Some(0), 0);
+        live.start_review();
+        while let Some(at) = from {
+            let (next, denied) = live.review(at, |peer| {
+                match peer.device.as_ref().unwrap().device_id().ends_with('7') {
+                    true => Err(Denied::Revoked),
+                    false => Ok(()),
+                }
+            });
+            (from, ended) = (next, ended + denied.len());
+        }
+        assert_eq!(
+            ended,
+            places
+                .iter()
+                .filter(|place| denied(place).is_some())
+                .count()
+        );
+        assert_eq!(denied(&places[7]), Some(Denied::Revoked));
+        assert_eq!(denied(&places[8]), None);
+    }
+
+    #[test]
+    fn the_first_expiry_is_known_and_learnt_anew() {
+        let live = Rc::new(Live::default());
+        assert!(!live.any_expired(u64::MAX));
+        let early = enter(&live, 1, 100);
+        let _late = enter(&live, 2, 200);
+        assert!(!live.any_expired(100) && live.any_expired(101));
+        drop(early);
+        live.start_review();
+        live.review(0, |_| Ok(()));
+        assert!(!live.any_expired(200) && live.any_expired(201));
+    }
+
+    #[test]
+    fn places_are_used_again() {
+        let live = Rc::new(Live::default());
+        drop(enter(&live, 1, 100));
+        let place = enter(&live, 2, 100);
+        assert_eq!(live.slots.borrow().entries.len(), 1);
+        live.review(0, |_| Err(Denied::Policy));
+        assert_eq!(denied(&place), Some(Denied::Policy));
+    }
+}
