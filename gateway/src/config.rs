@@ -16,7 +16,7 @@ use crate::tls;
 use crate::tls::resumption;
 use crate::{forward, handshake, headers, listener, serve, upstream, verify};
 use section::{Errors, Section};
-pub use trust_domain::{Files, TrustDomain};
+pub use trust_domain::{DEFAULT as DEFAULT_DOMAIN, Files, TrustDomain};
 
 /// A configuration that parsed.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Config {
     pub max_handshakes: usize,
     /// Where operators look.
     pub admin: Option<SocketAddr>,
+    /// The file that keeps an administrator's revocations; without one they end with the process.
+    pub revocations_file: Option<PathBuf>,
     /// Worker threads; `None` is one for each core this process may use.
     pub workers: Option<usize>,
     /// How long connections may take to end after SIGTERM.
@@ -136,6 +138,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
 
     let mut admin = file.table("admin", false);
     let admin_address = admin.address("address");
+    let revocations_file = admin.string("revocations_file").map(|path| base.join(path));
     admin.finish();
 
     let mut server = file.table("server", false);
@@ -157,6 +160,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         max_connections,
         max_handshakes,
         admin: admin_address,
+        revocations_file,
         workers,
         grace_period,
     }

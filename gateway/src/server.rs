@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::admin::revoke;
 use crate::admission;
 use crate::config::{Config, ConfigError};
 use crate::listener::Bound;
@@ -39,6 +40,9 @@ pub enum ServerError {
     /// The configuration names something that cannot be used.
     #[error("{}", list(.0))]
     Build(Vec<BuildError>),
+    /// The file with the administrator's orders cannot be used.
+    #[error("admin.revocations_file: {0}")]
+    Orders(String),
     /// An address cannot be listened on.
     #[error("{key}: cannot listen on {address}: {error}")]
     Bind {
@@ -57,6 +61,17 @@ pub enum ServerError {
     System(String),
 }
 
+/// Why an order by hand did not go as wished.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// No trust domain has this name.
+    #[error("no trust domain is called \"{0}\"")]
+    NoSuchDomain(String),
+    /// It is in force, and could not be written down.
+    #[error("{0}")]
+    NotKept(String),
+}
+
 fn list<E: std::fmt::Display>(errors: &[E]) -> String {
     errors
         .iter()
@@ -70,7 +85,11 @@ impl ServerError {
     pub fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Read { .. } | Self::Config(_) | Self::Build(_) | Self::NeedsRestart(_)
+            Self::Read { .. }
+                | Self::Config(_)
+                | Self::Build(_)
+                | Self::Orders(_)
+                | Self::NeedsRestart(_)
         )
     }
 }
@@ -146,6 +165,10 @@ impl Server {
         let system = |error: &dyn std::fmt::Display| ServerError::System(error.to_string());
         let workers = config.workers.unwrap_or_else(cores);
         let lasting = Lasting::new(config.chain_cache_entries).map_err(|error| system(&error))?;
+        if let Some(path) = &config.revocations_file {
+            let orders = revoke::load(path).map_err(ServerError::Orders)?;
+            lasting.denylist().set(orders);
+        }
         let snapshot = Snapshot::build(&config, &lasting, 0).map_err(ServerError::Build)?;
         let names: Vec<String> = config
             .listeners
@@ -273,6 +296,10 @@ impl Server {
         let fixed = [
             ("listeners", old.listeners == config.listeners),
             ("admin", old.admin == config.admin),
+            (
+                "admin.revocations_file",
+                old.revocations_file == config.revocations_file,
+            ),
             ("server.workers", old.workers == config.workers),
             (
                 "server.shutdown_grace_period",
@@ -309,16 +336,52 @@ impl Server {
             .send_modify(|generation| *generation += 1);
     }
 
-    /// Revokes by hand, at once: new handshakes, tickets and open connections. Whether the order is new.
-    pub fn revoke(&self, order: Order) -> bool {
+    /// Revokes by hand, at once: new handshakes, tickets and open connections. What came of it, in words.
+    ///
+    /// # Errors
+    /// The order names a trust domain that there is not, or is in force but could not be kept.
+    pub fn revoke(&self, order: Order) -> Result<&'static str, OrderError> {
+        if let Order::Device { trust_domain, .. } = &order
+            && self.snapshot.load().domains().named(trust_domain).is_none()
+        {
+            return Err(OrderError::NoSuchDomain(trust_domain.clone()));
+        }
         let new = self.lasting.denylist().add(order);
         self.review_connections();
-        new
+        self.keep_orders()?;
+        Ok(match (new, &self.config.revocations_file) {
+            (false, _) => "it was revoked already",
+            (true, Some(_)) => "revoked",
+            (true, None) => {
+                "revoked until the gateway restarts; admin.revocations_file keeps orders for longer"
+            }
+        })
     }
 
-    /// Lifts an order of [`Server::revoke`]. Whether there was one.
-    pub fn reinstate(&self, order: &Order) -> bool {
-        self.lasting.denylist().remove(order)
+    /// Lifts an order of [`Server::revoke`]. What came of it, in words.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    pub fn reinstate(&self, order: &Order) -> Result<&'static str, OrderError> {
+        let was = self.lasting.denylist().remove(order);
+        self.keep_orders()?;
+        Ok(if was {
+            "reinstated"
+        } else {
+            "there was no such order"
+        })
+    }
+
+    /// The orders in force.
+    pub fn orders(&self) -> Arc<std::collections::BTreeSet<Order>> {
+        self.lasting.denylist().orders()
+    }
+
+    fn keep_orders(&self) -> Result<(), OrderError> {
+        match &self.config.revocations_file {
+            Some(path) => revoke::save(path, &self.orders()).map_err(OrderError::NotKept),
+            None => Ok(()),
+        }
     }
 
     /// Stops accepting and lets the open connections end, for as long as the grace period.

@@ -11,7 +11,7 @@ use crate::trust::{ClientAuth, Settings};
 use crate::{headers, verify};
 
 /// The name of the trust domain that `[trust]` describes.
-const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 
 /// One trust domain as configured.
 #[derive(Debug, Clone)]

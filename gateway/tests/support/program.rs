@@ -81,6 +81,23 @@ impl Program {
         self.address_in("admin listener")
     }
 
+    /// What the admin listener answers to a request with these further header lines and this body.
+    pub(crate) fn send_admin(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> Message {
+        let mut tcp = connect(self.admin());
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        std::io::Write::write_all(&mut tcp, request.as_bytes()).unwrap();
+        Reader::new(tcp).response(false).unwrap()
+    }
+
     /// What the admin listener answers to a request line.
     pub(crate) fn ask_admin(&self, request: &str) -> Message {
         let mut tcp = connect(self.admin());
