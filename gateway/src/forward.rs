@@ -260,7 +260,7 @@ fn upstream_request(
     origin: &Origin,
 ) -> Request<RequestBody> {
     let (mut head, body) = request.into_parts();
-    headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer);
+    headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer, None);
     head.version = Version::HTTP_11;
     head.extensions.clear();
     if head.uri.scheme().is_some() || head.uri.authority().is_some() {

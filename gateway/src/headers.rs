@@ -17,6 +17,8 @@ use crate::authorize::Permit;
 use crate::identity::{Identified, hex};
 use crate::verify::VerifiedChain;
 
+pub mod token;
+
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
@@ -162,6 +164,15 @@ fn is_authority(host: &HeaderValue) -> bool {
         .is_ok_and(|host| !host.contains('@') && host.parse::<http::uri::Authority>().is_ok())
 }
 
+/// The token's field in a request to the upstream, where tokens are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenField<'a> {
+    /// As configured. Inbound copies of it are removed, whether or not there is a value.
+    pub name: &'a HeaderName,
+    /// The token; `None` where none could be made.
+    pub value: Option<&'a HeaderValue>,
+}
+
 /// Turns a device's request fields into the upstream's: removes hop-by-hop fields and every inbound copy (in any
 /// spelling that an upstream might fold together) of a field that the gateway vouches for, then sets those.
 pub fn rewrite_request(
@@ -169,11 +180,12 @@ pub fn rewrite_request(
     host: Option<HeaderValue>,
     permit: &Permit,
     peer: &PeerHeaders,
+    token: Option<TokenField<'_>>,
 ) {
     remove_hop_by_hop(headers);
     let forged: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| vouched_for(name))
+        .filter(|name| vouched_for(name) || token.is_some_and(|token| folds_into(name, token.name)))
         .cloned()
         .collect();
     for name in forged {
@@ -199,6 +211,13 @@ pub fn rewrite_request(
         }
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    if let Some(TokenField {
+        name,
+        value: Some(value),
+    }) = token
+    {
+        headers.insert(name, value.clone());
+    }
 }
 
 /// HTTP/2 may split cookies into several fields, and outside of it there must be one (RFC 9113, 8.2.3).
@@ -267,6 +286,20 @@ fn vouched_for(name: &HeaderName) -> bool {
             );
     }
     is_vouched_name(name)
+}
+
+/// Whether an upstream may take `name` for `other`: the same but for underscores instead of hyphens.
+fn folds_into(name: &HeaderName, other: &HeaderName) -> bool {
+    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let (name, other) = (name.as_str().bytes(), other.as_str().bytes());
+    name.map(folded).eq(other.map(folded))
+}
+
+/// Whether a request to the upstream needs `name` for something else than the device's token.
+fn has_another_meaning(name: &HeaderName) -> bool {
+    vouched_for(name)
+        || hop_by_hop(name)
+        || [CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST].contains(name)
 }
 
 fn is_vouched_name(name: &str) -> bool {

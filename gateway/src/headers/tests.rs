@@ -4,8 +4,8 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Uri, Version};
 
 use super::{
-    Malformed, PeerHeaders, Settings, check_head, forwarded_client_cert, quoted, remove_hop_by_hop,
-    rewrite_request,
+    Malformed, PeerHeaders, Settings, TokenField, check_head, forwarded_client_cert, quoted,
+    remove_hop_by_hop, rewrite_request,
 };
 use crate::authorize::{Policy, Revocation, Standing, authorize};
 use crate::identity::Identified;
@@ -165,6 +165,7 @@ fn every_inbound_copy_of_an_identity_header_is_replaced() {
         Some(HeaderValue::from_static("a.example")),
         &permit,
         &peer,
+        None,
     );
     assert_eq!(
         names(&fields),
@@ -202,4 +203,43 @@ fn the_envoy_form_quotes_what_would_break_it() {
         format!("Hash={hash};Subject=\"CN=device-000007\";URI=urn:device:device-000007")
     );
     assert_eq!(quoted("O=\"A\\B\", é\n"), "\"O=\\\"A\\\\B\\\", %C3%A9%0A\"");
+}
+
+#[test]
+fn every_inbound_copy_of_the_token_is_removed_under_its_configured_name() {
+    let device = Arc::new(Identified::for_tests("device-000007", 0, 10));
+    let permit = authorize(&Policy::AllowAll, &device, |_| true, 5).unwrap();
+    let peer = PeerHeaders::prepare("192.0.2.7:999".parse().unwrap(), Settings::default());
+    let forged = [
+        ("Device-Token", "forged"),
+        ("device-token", "forged"),
+        ("DEVICE_TOKEN", "forged"),
+        ("connection", "device-token"),
+        (
+            "x-device-token",
+            "the device's own: not the configured name",
+        ),
+    ];
+    let rewritten = |token: Option<TokenField<'_>>| {
+        let mut fields = headers(&forged);
+        rewrite_request(&mut fields, None, &permit, &peer, token);
+        fields
+    };
+    let name = HeaderName::from_static("device-token");
+    let underscored = HeaderName::from_static("device_token");
+    let value = HeaderValue::from_static("signed");
+    for name in [&name, &underscored] {
+        let value = Some(&value);
+        let fields = rewritten(Some(TokenField { name, value }));
+        assert_eq!(fields.get_all(name).iter().collect::<Vec<_>>(), ["signed"]);
+        assert_eq!(fields.len(), 4, "{fields:?}");
+        let value = None;
+        let fields = rewritten(Some(TokenField { name, value }));
+        assert_eq!(
+            names(&fields),
+            ["x-device-token", "x-forwarded-for", "x-forwarded-proto"]
+        );
+    }
+    // Without tokens the names are any others; only Connection took one of the copies along.
+    assert!(rewritten(None).contains_key("device_token"));
 }
