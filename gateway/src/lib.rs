@@ -39,4 +39,5 @@ pub mod tls;
 pub mod trust;
 pub mod upstream;
 pub mod verify;
+pub mod watch;
 pub mod worker;
