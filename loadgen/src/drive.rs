@@ -7,6 +7,7 @@ mod alarm;
 mod attempt;
 mod budget;
 mod connect;
+mod counted;
 mod error;
 mod exchange;
 mod failure;

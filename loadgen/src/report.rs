@@ -12,7 +12,7 @@ pub mod text;
 use serde::{Deserialize, Serialize};
 
 pub use environment::Host;
-pub use metric::{Metric, Quantile};
+pub use metric::{Metric, Quantile, Unit};
 
 use crate::measure::Verdict;
 use crate::plan::Plan;
@@ -45,7 +45,7 @@ pub struct RunResult {
     pub open_connections_at_end: u64,
     /// The same counts for preparation and warm-up: a server's own counters include them.
     pub before_window: BeforeWindow,
-    /// Times, by operation.
+    /// Times and bytes, by operation.
     pub metrics: Vec<Metric>,
     /// Failures in the window.
     pub errors: Vec<ErrorCount>,

@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
+use super::counted::Counted;
 use super::exchange::Connection;
 use super::failure;
 use super::observed::{Observation, Observed};
@@ -47,6 +48,7 @@ impl Connector {
             .await
             .map_err(|error| failure::cause_of(&error))?;
         attempt.tcp_done = Some(Instant::now());
+        let stream = Counted::new(stream, Rc::clone(&observation));
 
         let connector = TlsConnector::from(tls::for_device(&self.configuration, device));
         let handshake = connector.connect(self.server_name.clone(), stream);

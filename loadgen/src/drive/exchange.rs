@@ -109,6 +109,8 @@ impl Connection {
         attempt.accepted = self.observation.accepted.get();
         attempt.first_byte = self.observation.first_byte.get();
         attempt.tickets_received = self.observation.tickets_received();
+        attempt.bytes_sent = self.observation.bytes_sent.get();
+        attempt.bytes_received = self.observation.bytes_received.get();
     }
 
     /// Sends a request and reads the whole response; returns its status.

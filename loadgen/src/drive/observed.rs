@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::counted::Counted;
 use super::failure;
 use crate::fleet::ticket::TicketSlot;
 use crate::measure::Cause;
@@ -26,6 +27,10 @@ pub(crate) struct Observation {
     pub(crate) accepted: Cell<Option<Instant>>,
     /// First byte of data since [`Observation::begin`].
     pub(crate) first_byte: Cell<Option<Instant>>,
+    /// Bytes sent on the TCP connection since [`Observation::begin`].
+    pub(crate) bytes_sent: Cell<u64>,
+    /// Bytes received on it since [`Observation::begin`].
+    pub(crate) bytes_received: Cell<u64>,
     /// Why the stream failed or ended.
     pub(crate) cause: Cell<Option<Cause>>,
     tickets: Arc<TicketSlot>,
@@ -37,6 +42,8 @@ impl Observation {
         Rc::new(Observation {
             accepted: Cell::new(None),
             first_byte: Cell::new(None),
+            bytes_sent: Cell::new(0),
+            bytes_received: Cell::new(0),
             cause: Cell::new(None),
             tickets_at_begin: Cell::new(tickets.received()),
             tickets,
@@ -47,6 +54,8 @@ impl Observation {
     pub(crate) fn begin(&self) {
         self.accepted.set(None);
         self.first_byte.set(None);
+        self.bytes_sent.set(0);
+        self.bytes_received.set(0);
         self.tickets_at_begin.set(self.tickets.received());
     }
 
@@ -83,12 +92,15 @@ impl Observation {
 /// The stream of one connection.
 #[derive(Debug)]
 pub(crate) struct Observed {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Counted<TcpStream>>,
     observation: Rc<Observation>,
 }
 
 impl Observed {
-    pub(crate) fn new(stream: TlsStream<TcpStream>, observation: Rc<Observation>) -> Observed {
+    pub(crate) fn new(
+        stream: TlsStream<Counted<TcpStream>>,
+        observation: Rc<Observation>,
+    ) -> Observed {
         Observed {
             stream,
             observation,

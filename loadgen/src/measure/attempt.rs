@@ -42,6 +42,10 @@ pub struct Attempt {
     pub resumption_offered: bool,
     /// Session tickets received.
     pub tickets_received: u32,
+    /// Bytes sent on the TCP connection, TLS included; on a connection that was open already, those of this attempt.
+    pub bytes_sent: u64,
+    /// Bytes received on it, likewise.
+    pub bytes_received: u64,
 }
 
 impl Attempt {
@@ -60,6 +64,8 @@ impl Attempt {
             resumption_wanted: false,
             resumption_offered: false,
             tickets_received: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
         }
     }
 

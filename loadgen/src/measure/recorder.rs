@@ -70,9 +70,9 @@ pub struct Resumption {
     pub tickets_received: u64,
 }
 
-/// Times of one kind of operation, in microseconds, successful attempts only.
+/// Times of one kind of operation in microseconds, and its bytes; successful attempts only.
 #[derive(Debug, Clone)]
-pub struct OperationTimes {
+pub struct OperationSamples {
     /// Intended start to complete response.
     pub response: Histogram<u64>,
     /// Actual start to complete response.
@@ -83,6 +83,10 @@ pub struct OperationTimes {
     pub handshake: Histogram<u64>,
     /// Handshake finished (or request started) to the first byte.
     pub first_byte: Histogram<u64>,
+    /// Bytes sent on the TCP connection until the response was complete.
+    pub bytes_sent: Histogram<u64>,
+    /// Bytes received on it until then.
+    pub bytes_received: Histogram<u64>,
 }
 
 /// Counts that are kept apart for the measured window and for what precedes it.
@@ -104,11 +108,11 @@ pub struct Recorder {
     /// Preparation and warm-up.
     pub before: Tally,
     /// Connections with a full handshake.
-    pub full: Option<Box<OperationTimes>>,
+    pub full: Option<Box<OperationSamples>>,
     /// Connections with a resumed handshake.
-    pub resumed: Option<Box<OperationTimes>>,
+    pub resumed: Option<Box<OperationSamples>>,
     /// Requests on an open connection.
-    pub request: Option<Box<OperationTimes>>,
+    pub request: Option<Box<OperationSamples>>,
     /// Actual minus intended start of what the schedule released, in microseconds.
     pub schedule_lag: Histogram<u64>,
     /// Failures in the measured window.
@@ -117,7 +121,7 @@ pub struct Recorder {
     pub failures_before: BTreeMap<Failure, u64>,
 }
 
-/// A histogram of microseconds with three significant digits, up to an hour.
+/// A histogram of microseconds with three significant digits, up to an hour; or of bytes, up to 3.6 GB.
 pub fn new_histogram() -> Histogram<u64> {
     #[expect(
         clippy::expect_used,
@@ -137,23 +141,27 @@ fn merge(into: &mut Histogram<u64>, other: &Histogram<u64>) {
     let _ = into.add(other);
 }
 
-impl OperationTimes {
-    fn new() -> Box<OperationTimes> {
-        Box::new(OperationTimes {
+impl OperationSamples {
+    fn new() -> Box<OperationSamples> {
+        Box::new(OperationSamples {
             response: new_histogram(),
             service: new_histogram(),
             tcp: new_histogram(),
             handshake: new_histogram(),
             first_byte: new_histogram(),
+            bytes_sent: new_histogram(),
+            bytes_received: new_histogram(),
         })
     }
 
-    fn merge(&mut self, other: &OperationTimes) {
+    fn merge(&mut self, other: &OperationSamples) {
         merge(&mut self.response, &other.response);
         merge(&mut self.service, &other.service);
         merge(&mut self.tcp, &other.tcp);
         merge(&mut self.handshake, &other.handshake);
         merge(&mut self.first_byte, &other.first_byte);
+        merge(&mut self.bytes_sent, &other.bytes_sent);
+        merge(&mut self.bytes_received, &other.bytes_received);
     }
 
     fn record(&mut self, attempt: &Attempt) {
@@ -179,6 +187,9 @@ impl OperationTimes {
             attempt.client_finished.or(started),
             attempt.first_byte,
         );
+        self.bytes_sent.saturating_record(attempt.bytes_sent);
+        self.bytes_received
+            .saturating_record(attempt.bytes_received);
     }
 }
 
@@ -236,7 +247,7 @@ impl Recorder {
                     None => &mut self.request,
                 };
                 operation
-                    .get_or_insert_with(OperationTimes::new)
+                    .get_or_insert_with(OperationSamples::new)
                     .record(attempt);
             }
             Ok(()) => {}
@@ -269,7 +280,7 @@ impl Recorder {
             (&mut self.request, &other.request),
         ] {
             if let Some(other) = other {
-                into.get_or_insert_with(OperationTimes::new).merge(other);
+                into.get_or_insert_with(OperationSamples::new).merge(other);
             }
         }
         merge(&mut self.schedule_lag, &other.schedule_lag);
@@ -359,6 +370,31 @@ mod tests {
         let (merged, whole) = (merged.full.unwrap().response, whole.full.unwrap().response);
         assert_eq!(merged, whole);
         assert!((989_000..=991_500).contains(&merged.value_at_quantile(0.99)));
+    }
+
+    #[test]
+    fn bytes_are_kept_apart_by_kind_of_handshake() {
+        let mut recorder = Recorder::new();
+        let kinds = [
+            Some(HandshakeKind::Full),
+            Some(HandshakeKind::Resumed),
+            None,
+        ];
+        for (kind, bytes) in kinds.into_iter().zip([2000, 700, 90]) {
+            let mut attempt = finished(1, kind);
+            attempt.bytes_sent = bytes;
+            attempt.bytes_received = bytes + 1;
+            recorder.finish(&attempt, Ok(()));
+        }
+        let samples = [recorder.full, recorder.resumed, recorder.request];
+        for (samples, bytes) in samples.into_iter().zip([2000, 700, 90]) {
+            let samples = samples.unwrap();
+            assert_eq!(
+                (samples.bytes_sent.max(), samples.bytes_sent.len()),
+                (bytes, 1)
+            );
+            assert_eq!(samples.bytes_received.max(), bytes + 1);
+        }
     }
 
     #[test]

@@ -9,10 +9,10 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{
     BeforeWindow, Counts, ErrorCount, Handshakes, Host, Metric, Resumption, Run, RunResult, SCHEMA,
-    SecondOfRun, ThresholdOutcome, Validity, WatchedProcess,
+    SecondOfRun, ThresholdOutcome, Unit, Validity, WatchedProcess,
 };
 use crate::measure::health::{Evidence, judge};
-use crate::measure::recorder::{self, OperationTimes, Tally, new_histogram};
+use crate::measure::recorder::{self, OperationSamples, Tally, new_histogram};
 use crate::measure::{Cause, Failure, Measurement, Recorder, Second, Watched};
 use crate::plan::threshold::Subject;
 use crate::plan::{Pace, Plan, Threshold};
@@ -111,8 +111,8 @@ fn largest(shares: &[f64]) -> f64 {
     shares.iter().copied().fold(0.0, f64::max)
 }
 
-/// One histogram of an operation's times.
-type Pick = fn(&OperationTimes) -> &Histogram<u64>;
+/// One histogram of an operation's samples.
+type Pick = fn(&OperationSamples) -> &Histogram<u64>;
 
 fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
     let operations = [
@@ -120,32 +120,39 @@ fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
         ("resumed", &recorder.resumed),
         ("request", &recorder.request),
     ];
-    let pick: [(&str, Pick); 5] = [
-        ("response_time", |times| &times.response),
-        ("service_time", |times| &times.service),
-        ("tcp_connect", |times| &times.tcp),
-        ("handshake", |times| &times.handshake),
-        ("first_byte", |times| &times.first_byte),
+    let pick: [(&str, Unit, Pick); 7] = [
+        ("response_time", Unit::Microseconds, |of| &of.response),
+        ("service_time", Unit::Microseconds, |of| &of.service),
+        ("tcp_connect", Unit::Microseconds, |of| &of.tcp),
+        ("handshake", Unit::Microseconds, |of| &of.handshake),
+        ("first_byte", Unit::Microseconds, |of| &of.first_byte),
+        ("bytes_sent", Unit::Bytes, |of| &of.bytes_sent),
+        ("bytes_received", Unit::Bytes, |of| &of.bytes_received),
     ];
     let mut metrics = Vec::new();
-    for (name, histogram) in pick {
+    for (name, unit, histogram) in pick {
         let mut all = new_histogram();
-        for times in operations.iter().filter_map(|(_, times)| times.as_deref()) {
+        for samples in operations.iter().filter_map(|(_, all)| all.as_deref()) {
             // Cannot fail: all histograms have the same bounds.
-            let _ = all.add(histogram(times));
+            let _ = all.add(histogram(samples));
         }
-        metrics.extend(Metric::new(name, "all", &all));
-        for (operation, times) in operations {
+        metrics.extend(Metric::new(name, "all", unit, &all));
+        for (operation, samples) in operations {
             metrics.extend(
-                times
+                samples
                     .as_deref()
-                    .and_then(|times| Metric::new(name, operation, histogram(times))),
+                    .and_then(|samples| Metric::new(name, operation, unit, histogram(samples))),
             );
         }
     }
     if open_model {
         // Without a schedule nothing can be late.
-        metrics.extend(Metric::new("schedule_lag", "all", &recorder.schedule_lag));
+        metrics.extend(Metric::new(
+            "schedule_lag",
+            "all",
+            Unit::Microseconds,
+            &recorder.schedule_lag,
+        ));
     }
     metrics
 }

@@ -9,15 +9,27 @@ use serde::{Deserialize, Serialize};
 /// The quantiles that are written out.
 const QUANTILES: [f64; 8] = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0];
 
-/// Times of one kind.
+/// What a metric's values count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Microseconds,
+    /// Bytes.
+    #[serde(rename = "bytes")]
+    Bytes,
+}
+
+/// Samples of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// `response_time`, `service_time`, `tcp_connect`, `handshake`, `first_byte` or `schedule_lag`.
+    /// `response_time`, `service_time`, `tcp_connect`, `handshake`, `first_byte`, `bytes_sent`, `bytes_received` or
+    /// `schedule_lag`.
     pub name: String,
     /// `all`, `full`, `resumed` or `request` (on an open connection).
     pub operation: String,
-    /// Always `us`: microseconds.
-    pub unit: String,
+    /// The unit of mean, quantiles and histogram.
+    pub unit: Unit,
     /// Samples.
     pub count: u64,
     /// Mean.
@@ -38,8 +50,13 @@ pub struct Quantile {
 }
 
 impl Metric {
-    /// The metric of a histogram of microseconds; `None` if it is empty.
-    pub fn new(name: &str, operation: &str, histogram: &Histogram<u64>) -> Option<Metric> {
+    /// The metric of a histogram of values in `unit`; `None` if it is empty.
+    pub fn new(
+        name: &str,
+        operation: &str,
+        unit: Unit,
+        histogram: &Histogram<u64>,
+    ) -> Option<Metric> {
         if histogram.is_empty() {
             return None;
         }
@@ -50,7 +67,7 @@ impl Metric {
         Some(Metric {
             name: name.to_owned(),
             operation: operation.to_owned(),
-            unit: "us".to_owned(),
+            unit,
             count: histogram.len(),
             mean: histogram.mean(),
             quantiles: QUANTILES
@@ -70,17 +87,24 @@ impl Metric {
         Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
     }
 
-    /// A quantile in milliseconds.
-    pub fn milliseconds(&self, quantile: f64) -> Option<f64> {
+    /// A quantile in the metric's unit.
+    pub fn value(&self, quantile: f64) -> Option<u64> {
         let written = self
             .quantiles
             .iter()
             .find(|q| (q.quantile - quantile).abs() < 1e-9);
-        let microseconds = match written {
-            Some(written) => written.value,
-            None => self.decode()?.value_at_quantile(quantile),
-        };
-        Some(microseconds as f64 / 1e3)
+        match written {
+            Some(written) => Some(written.value),
+            None => Some(self.decode()?.value_at_quantile(quantile)),
+        }
+    }
+
+    /// A quantile in milliseconds; `None` also where the metric is no time.
+    pub fn milliseconds(&self, quantile: f64) -> Option<f64> {
+        match self.unit {
+            Unit::Microseconds => Some(self.value(quantile)? as f64 / 1e3),
+            Unit::Bytes => None,
+        }
     }
 }
 
@@ -95,7 +119,7 @@ mod tests {
         (1..=500).for_each(|value| low.record(value * 10).unwrap());
         (501..=1000).for_each(|value| high.record(value * 10).unwrap());
         let decode = |histogram| {
-            Metric::new("response_time", "all", histogram)
+            Metric::new("response_time", "all", Unit::Microseconds, histogram)
                 .unwrap()
                 .decode()
                 .unwrap()
@@ -104,9 +128,20 @@ mod tests {
         merged.add(decode(&high)).unwrap();
         low.add(&high).unwrap();
         assert_eq!(merged, low);
-        let metric = Metric::new("response_time", "all", &low).unwrap();
+        let metric = Metric::new("response_time", "all", Unit::Microseconds, &low).unwrap();
         assert!((metric.milliseconds(1.0).unwrap() - 10.0).abs() < 0.01);
         assert!((metric.milliseconds(0.42).unwrap() - 4.2).abs() < 0.01);
-        assert!(Metric::new("x", "all", &new_histogram()).is_none());
+        assert!(Metric::new("x", "all", Unit::Bytes, &new_histogram()).is_none());
+    }
+
+    #[test]
+    fn bytes_are_no_times() {
+        let mut bytes = new_histogram();
+        bytes.record(2000).unwrap();
+        let metric = Metric::new("bytes_sent", "full", Unit::Bytes, &bytes).unwrap();
+        assert_eq!(metric.value(0.5), Some(2000));
+        assert_eq!(metric.milliseconds(0.5), None);
+        let written = serde_json::to_value(&metric).unwrap();
+        assert_eq!(written["unit"], "bytes");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Metric, RunResult};
+use super::{Metric, RunResult, Unit};
 use crate::plan::{Limit, Pace, Protocol};
 
 /// The whole report.
@@ -124,24 +124,34 @@ fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
 }
 
 fn write_metrics(out: &mut String, result: &RunResult) -> fmt::Result {
-    if result.metrics.is_empty() {
-        return Ok(());
-    }
     let operations: Vec<_> = ["full", "resumed", "request"]
         .into_iter()
         .filter(|operation| result.metric("response_time", operation).is_some())
         .collect();
-    writeln!(
-        out,
-        "\n{:<26}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-        "milliseconds", "count", "mean", "p50", "p90", "p99", "p99.9", "max"
-    )?;
-    for metric in &result.metrics {
-        // With one operation only, its rows say the same as those of all.
-        if metric.operation == "all" && operations.len() == 1 && metric.name != "schedule_lag" {
-            continue;
+    // With one operation only, its rows say the same as those of all.
+    let says_more = |metric: &&Metric| {
+        metric.operation != "all" || operations.len() != 1 || metric.name == "schedule_lag"
+    };
+    for (unit, heading) in [
+        (Unit::Microseconds, "milliseconds"),
+        (Unit::Bytes, "bytes per attempt"),
+    ] {
+        let mut metrics = result
+            .metrics
+            .iter()
+            .filter(|metric| metric.unit == unit)
+            .filter(says_more)
+            .peekable();
+        if metrics.peek().is_some() {
+            writeln!(
+                out,
+                "\n{heading:<26}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+                "count", "mean", "p50", "p90", "p99", "p99.9", "max"
+            )?;
         }
-        write_metric(out, metric)?;
+        for metric in metrics {
+            write_metric(out, metric)?;
+        }
     }
     Ok(())
 }
@@ -152,15 +162,15 @@ fn write_metric(out: &mut String, metric: &Metric) -> fmt::Result {
     } else {
         format!("{} {}", metric.operation, metric.name)
     };
-    write!(
-        out,
-        "{label:<26}{:>9}{:>10.3}",
-        metric.count,
-        metric.mean / 1e3
-    )?;
+    let (scale, decimals) = match metric.unit {
+        Unit::Microseconds => (1e3, 3),
+        Unit::Bytes => (1.0, 0),
+    };
+    let mean = metric.mean / scale;
+    write!(out, "{label:<26}{:>9}{mean:>10.decimals$}", metric.count)?;
     for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
-        match metric.milliseconds(quantile) {
-            Some(value) => write!(out, "{value:>10.3}")?,
+        match metric.value(quantile) {
+            Some(value) => write!(out, "{:>10.decimals$}", value as f64 / scale)?,
             None => write!(out, "{:>10}", "-")?,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use loadgen::plan::{Limit, Mode, Pace, Pattern, Protocol, Target, TlsVersion};
+use loadgen::report::{Unit, text};
 use loadgen::{Plan, RunResult, Stop};
 
 use crate::pki;
@@ -100,6 +101,33 @@ fn resumption_is_accepted_and_proved() {
             counted.full.load(Ordering::Relaxed)
         );
     }
+}
+
+#[test]
+fn bytes_are_reported_by_kind_of_operation() {
+    let bytes = |mode, operation: &str| {
+        let server = Server::start(Options::default());
+        let mut plan = plan(&server, mode);
+        plan.payload_bytes = 100;
+        let result = run(&plan);
+        let median = |name: &str| {
+            let metric = result.metric(name, operation).unwrap();
+            assert_eq!((metric.unit, metric.count), (Unit::Bytes, 60));
+            metric.value(0.5).unwrap()
+        };
+        let shown = text::render(&result);
+        let heading = format!("{operation} bytes_received");
+        assert!(shown.contains("bytes per attempt") && shown.contains(&heading));
+        (median("bytes_sent"), median("bytes_received"))
+    };
+    let full = bytes(Mode::Full, "full");
+    let resumed = bytes(Mode::Resume, "resumed");
+    let request = bytes(Mode::Telemetry, "request");
+    // The server's chain is spared. The device's is too, but this server puts it into its tickets, and back they come.
+    assert!(full.1 > resumed.1 + 400, "{full:?} {resumed:?}");
+    assert!(full.0.min(resumed.0) > request.0 + 400, "{request:?}");
+    assert!(resumed.1 > request.1, "{request:?}");
+    assert!((100..500).contains(&request.0), "{request:?}");
 }
 
 #[test]
