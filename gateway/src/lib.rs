@@ -24,6 +24,7 @@ pub mod clock;
 pub mod config;
 mod connection;
 pub mod drain;
+pub mod fetch;
 pub mod forward;
 pub mod handshake;
 pub mod headers;

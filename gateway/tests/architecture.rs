@@ -262,7 +262,8 @@ fn the_configuration_opens_nothing() {
 }
 
 /// The stages that only compute.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
+    "fetch/schedule",
     "identity",
     "authorize",
     "route",
@@ -399,6 +400,35 @@ fn upstreams_know_no_device() {
                 ],
             ),
             false => Vec::new(),
+        },
+    );
+}
+
+#[test]
+fn revocation_clients_know_only_documents_and_servers() {
+    rule(
+        "fetch brings bytes, ocsp asks about a certificate and its issuer. Who trusts whom, and what follows from an answer, \
+         is for those who call them. Pass in what they need.",
+        |source| {
+            let mut others = vec![
+                "crate::config",
+                "crate::snapshot",
+                "crate::trust",
+                "crate::tls",
+                "crate::verify",
+                "crate::authorize",
+                "crate::handshake",
+                "crate::connection",
+                "crate::worker",
+                "crate::metrics",
+            ];
+            if source.is_in("fetch") {
+                others.push("crate::ocsp");
+            }
+            match any_in(source, &["fetch", "ocsp"]) {
+                true => imports(source, &others),
+                false => Vec::new(),
+            }
         },
     );
 }
