@@ -32,6 +32,7 @@ pub mod identity;
 pub mod listener;
 pub mod live;
 pub mod metrics;
+pub mod ocsp;
 pub mod route;
 pub mod serve;
 pub mod server;

@@ -239,7 +239,8 @@ fn a_question_is_posted_and_stays_a_question() {
 
 #[test]
 fn a_server_that_is_not_there_is_told_from_one_that_is_slow() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address at which no other test listens, when this one does no more.
+    let listener = TcpListener::bind("127.0.0.78:0").unwrap();
     let url: HttpUrl = format!("http://{}/", listener.local_addr().unwrap())
         .parse()
         .unwrap();
