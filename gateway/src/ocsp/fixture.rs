@@ -47,6 +47,19 @@ impl Party {
         }
     }
 
+    /// An authority of another name with the same key.
+    pub(super) fn renamed(&self, name: &str) -> Self {
+        let mut params = Self::params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::try_from(self.key.serialize_der()).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().to_vec();
+        Self {
+            params,
+            key,
+            certificate,
+        }
+    }
+
     /// A party whose certificate this one issued, with `change` made to it.
     pub(super) fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = Self::params(name);

@@ -453,6 +453,26 @@ fn questions_wait_for_their_turn_and_not_too_many_do() {
 }
 
 #[test]
+fn who_waited_while_the_responder_failed_does_not_ask_it_too() {
+    let authority = authority();
+    let mut responder = Responder::start(|_| refusal(3));
+    let subjects = [1, 2].map(|serial| authority.subject(serial, &[&responder.url]));
+    let checker = checker(|settings| settings.max_in_flight = 1);
+    run(async {
+        let mut first = pin!(checker.status(&subjects[0], NOW));
+        begin(first.as_mut()).await;
+        responder.was_asked().await;
+        let mut second = pin!(checker.status(&subjects[1], NOW));
+        begin(second.as_mut()).await;
+        responder.release(2);
+        assert_eq!(first.await, failed(Reason::Refused));
+        let suspended = unavailable(Reason::Refused, Outcome::Suspended);
+        assert_eq!(second.await, suspended);
+        assert!(responder.was_not_asked());
+    });
+}
+
+#[test]
 fn a_checker_is_for_all_workers() {
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&checker(|_| {}));

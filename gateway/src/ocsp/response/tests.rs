@@ -192,9 +192,11 @@ fn an_answer_about_another_certificate_is_none() {
     let scene = Scene::new();
     let neighbour = scene.authority.subject(0x1234_5679, &[]);
     let stranger = Party::authority("authority").subject(0x1234_5678, &[]);
+    let renamed = scene.authority.renamed("other").subject(0x1234_5678, &[]);
     for (subject, hash) in [
         (&neighbour, Hash::Sha1),
         (&stranger, Hash::Sha1),
+        (&renamed, Hash::Sha1),
         (&scene.subject, Hash::Sha256),
     ] {
         let id = Request::new(subject, hash, None).id().to_der();
