@@ -21,8 +21,8 @@ use rustls::{
     CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite,
 };
 
-use session::Hooks;
 use session::DomainSessions;
+use session::Hooks;
 use ticket_nonce::{ShortNonceAead, ShortNonceHkdf};
 
 /// What is negotiable.

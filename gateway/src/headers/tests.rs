@@ -10,6 +10,11 @@ use super::{
 use crate::authorize::{Policy, Revocation, Standing, authorize};
 use crate::identity::Identified;
 
+const GOOD: Standing = Standing {
+    anchor_is_trusted: true,
+    revocation: Revocation::Good,
+};
+
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     pairs
         .iter()
@@ -133,11 +138,7 @@ fn hop_by_hop_fields_go_and_framing_stays() {
 #[test]
 fn every_inbound_copy_of_an_identity_header_is_replaced() {
     let device = Arc::new(Identified::for_tests("device-000007", 0, 10));
-    let standing = Standing {
-        anchor_is_trusted: true,
-        revocation: Revocation::Good,
-    };
-    let permit = authorize(&Policy::default(), &device, standing, 5).unwrap();
+    let permit = authorize(&Policy::default(), &device, GOOD, 5).unwrap();
     let peer = PeerHeaders::prepare(
         "192.0.2.7:999".parse().unwrap(),
         Settings {
@@ -208,7 +209,7 @@ fn the_envoy_form_quotes_what_would_break_it() {
 #[test]
 fn every_inbound_copy_of_the_token_is_removed_under_its_configured_name() {
     let device = Arc::new(Identified::for_tests("device-000007", 0, 10));
-    let permit = authorize(&Policy::AllowAll, &device, |_| true, 5).unwrap();
+    let permit = authorize(&Policy::default(), &device, GOOD, 5).unwrap();
     let peer = PeerHeaders::prepare("192.0.2.7:999".parse().unwrap(), Settings::default());
     let forged = [
         ("Device-Token", "forged"),
