@@ -21,7 +21,6 @@ use rustls::{
     CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite,
 };
 
-use session::DomainSessions;
 use session::Hooks;
 use ticket_nonce::{ShortNonceAead, ShortNonceHkdf};
 
