@@ -17,9 +17,10 @@ use certs_gen::authority::{Authority, AuthoritySpec, EndEntitySpec};
 use certs_gen::key::KeyKind;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gateway::authorize::Policy;
+use gateway::identity::Rule;
 use gateway::tls::stek::{Secret, TicketKeys};
 use gateway::trust::{self, CacheResult, ClientAuth, DeviceCache, TrustDomain};
-use gateway::verify::{self, Anchors, PresentedChain};
+use gateway::verify::{self, AuthorityCertificate, PresentedChain, Rules, TrustMaterial};
 use rustls::pki_types::CertificateDer;
 
 const LIMITS: verify::Settings = verify::Settings {
@@ -63,11 +64,18 @@ impl Fixture {
             server_names: Vec::new(),
             client_auth: ClientAuth::Required,
             limits: LIMITS,
+            rules: Rules::default(),
+            identity: Rule::default(),
             headers: gateway::headers::Settings::default(),
             policy: Policy::default(),
         };
         let cache = Arc::new(DeviceCache::new(capacity));
-        let domain = TrustDomain::new(settings, Anchors::new(anchors), cache, Arc::default());
+        let domain = TrustDomain::new(
+            settings,
+            TrustMaterial::new(anchors, Vec::new(), Rules::default()),
+            cache,
+            Arc::default(),
+        );
         Self { chain, domain }
     }
 
@@ -88,12 +96,9 @@ impl Fixture {
     }
 }
 
-fn trust_anchor(anchor: &Authority) -> rustls::pki_types::TrustAnchor<'static> {
-    let pem = anchor.certificate_pem();
-    let der =
-        <CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes())
-            .unwrap();
-    webpki::anchor_from_trusted_cert(&der).unwrap().to_owned()
+fn trust_anchor(anchor: &Authority) -> AuthorityCertificate {
+    let der = CertificateDer::from(anchor.certificate_der());
+    AuthorityCertificate::anchor(&der, &Rules::default()).unwrap()
 }
 
 fn chains(criterion: &mut Criterion) {

@@ -1,15 +1,20 @@
 //! Who a verified chain belongs to: its device id, names and fingerprint, parsed once per chain.
 //!
 //! Pure: no I/O, no clock, no TLS state. It trusts nothing that [`VerifiedChain`] did not prove, and decides nothing
-//! about what the device may do; that is `authorize`.
+//! about what the device may do; that is `authorize`. Which part of the certificate is the id is said by a [`Rule`].
+
+mod names;
+mod rule;
+mod spiffe;
 
 use std::fmt::{self, Write as _};
 
 use aws_lc_rs::digest;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::headers::{self, IdentityHeaders};
-use crate::verify::{AnchorId, VerifiedChain};
+use crate::verify::{AuthorityId, Link, VerifiedChain};
+
+pub use rule::{Pattern, PatternError, Rule, Source};
 
 /// The longest device id that is accepted, in bytes. X.520 bounds a common name at 64 characters; URIs are longer.
 pub const MAX_DEVICE_ID: usize = 256;
@@ -28,7 +33,8 @@ pub struct Identified {
     fingerprint: [u8; 32],
     not_before: u64,
     not_after: u64,
-    anchor: AnchorId,
+    anchor: AuthorityId,
+    links: Box<[Link]>,
     headers: IdentityHeaders,
 }
 
@@ -38,12 +44,18 @@ pub enum IdentityError {
     /// The certificate could not be parsed a second time, with names.
     #[error("the certificate's names cannot be parsed")]
     Malformed,
-    /// The subject has no common name.
-    #[error("the subject has no common name")]
+    /// There is no name of the wanted kind.
+    #[error("there is no name of the kind that the identity rule wants")]
     Absent,
-    /// The subject has more than one common name, and nothing says which is the device's.
-    #[error("the subject has more than one common name")]
+    /// There is more than one such name, and nothing says which is the device's.
+    #[error("there is more than one name of the kind that the identity rule wants")]
     Ambiguous,
+    /// The name does not match the rule's pattern.
+    #[error("the name does not match the pattern of the identity rule")]
+    PatternMismatch,
+    /// A URI of the scheme `spiffe` that is no SPIFFE ID of a workload.
+    #[error("the SPIFFE ID is malformed")]
+    InvalidSpiffeId,
     /// The id is longer than [`MAX_DEVICE_ID`] bytes.
     #[error("the device id is longer than {MAX_DEVICE_ID} bytes")]
     TooLong,
@@ -53,7 +65,7 @@ pub enum IdentityError {
 }
 
 impl Identified {
-    /// Reads the identity out of `chain`. The device id is the subject's one common name, of visible ASCII characters.
+    /// Reads the identity out of `chain`, with the device id that `rule` says.
     ///
     /// `headers` says which optional header values to prepare.
     ///
@@ -61,25 +73,24 @@ impl Identified {
     /// An id that is absent, ambiguous, over-long or ill-encoded is refused, never guessed.
     pub fn from_chain(
         chain: &VerifiedChain,
+        rule: &Rule,
         headers: headers::Settings,
     ) -> Result<Self, IdentityError> {
         let der = chain.end_entity();
-        let (_, certificate) =
-            X509Certificate::from_der(der).map_err(|_| IdentityError::Malformed)?;
-        let device_id = common_name(&certificate)?;
-        let (uris, dns_names) = alternative_names(&certificate)?;
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
+        let names = names::read(der, &fingerprint, rule)?;
         let mut identified = Self {
-            device_id,
-            subject: certificate.subject().to_string(),
-            uris,
-            dns_names,
-            serial: certificate.raw_serial_as_string(),
+            device_id: names.device_id,
+            subject: names.subject,
+            uris: names.uris,
+            dns_names: names.dns_names,
+            serial: names.serial,
             fingerprint,
             not_before: chain.not_before(),
             not_after: chain.not_after(),
             anchor: *chain.anchor(),
+            links: chain.links().into(),
             headers: IdentityHeaders::default(),
         };
         identified.headers = IdentityHeaders::prepare(&identified, chain, headers);
@@ -127,8 +138,13 @@ impl Identified {
     }
 
     /// The anchor that the chain leads to.
-    pub fn anchor(&self) -> &AnchorId {
+    pub fn anchor(&self) -> &AuthorityId {
         &self.anchor
+    }
+
+    /// The chain as revocation lists name it: the end entity, then each intermediate upwards.
+    pub fn links(&self) -> &[Link] {
+        &self.links
     }
 
     /// The identity header values, prepared once.
@@ -148,7 +164,8 @@ impl Identified {
             fingerprint: [0xab; 32],
             not_before,
             not_after,
-            anchor: [0; 32],
+            anchor: AuthorityId::new(&[], &[]),
+            links: Box::default(),
             headers: IdentityHeaders::default(),
         }
     }
@@ -170,87 +187,5 @@ pub fn hex(bytes: &[u8]) -> String {
         })
 }
 
-fn common_name(certificate: &X509Certificate<'_>) -> Result<String, IdentityError> {
-    let mut names = certificate.subject().iter_common_name();
-    let name = names.next().ok_or(IdentityError::Absent)?;
-    if names.next().is_some() {
-        return Err(IdentityError::Ambiguous);
-    }
-    let id = name.as_str().map_err(|_| IdentityError::IllEncoded)?;
-    check_device_id(id)?;
-    Ok(id.to_owned())
-}
-
-fn check_device_id(id: &str) -> Result<(), IdentityError> {
-    if id.is_empty() {
-        return Err(IdentityError::Absent);
-    }
-    if id.len() > MAX_DEVICE_ID {
-        return Err(IdentityError::TooLong);
-    }
-    // Visible ASCII goes into a header field value (RFC 9110, 5.5) and a log line as it is; a space at either end, or
-    // bytes that another reader decodes otherwise, would let two devices look like one.
-    let inner_space = |byte: u8| byte == b' ' && !id.starts_with(' ') && !id.ends_with(' ');
-    if id
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() || inner_space(byte))
-    {
-        Ok(())
-    } else {
-        Err(IdentityError::IllEncoded)
-    }
-}
-
-fn alternative_names(
-    certificate: &X509Certificate<'_>,
-) -> Result<(Vec<String>, Vec<String>), IdentityError> {
-    let extension = certificate
-        .subject_alternative_name()
-        .map_err(|_| IdentityError::Malformed)?;
-    let mut uris = Vec::new();
-    let mut dns_names = Vec::new();
-    for name in extension
-        .iter()
-        .flat_map(|extension| &extension.value.general_names)
-    {
-        match name {
-            GeneralName::URI(uri) => uris.push((*uri).to_owned()),
-            GeneralName::DNSName(name) => dns_names.push((*name).to_owned()),
-            _ => {}
-        }
-    }
-    Ok((uris, dns_names))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{IdentityError, check_device_id, hex};
-
-    #[test]
-    fn ordinary_ids_are_accepted() {
-        for id in ["device-000042", "sensor 7", "a", "spiffe://plant/7"] {
-            assert_eq!(check_device_id(id), Ok(()), "{id}");
-        }
-    }
-
-    #[test]
-    fn odd_ids_are_refused_by_name() {
-        assert_eq!(check_device_id(""), Err(IdentityError::Absent));
-        assert_eq!(
-            check_device_id(&"x".repeat(257)),
-            Err(IdentityError::TooLong)
-        );
-        for id in [" a", "a ", "a\r\nX-Device-Id: b", "dévice", "a\0b"] {
-            assert_eq!(
-                check_device_id(id),
-                Err(IdentityError::IllEncoded),
-                "{id:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn hex_is_lower_case() {
-        assert_eq!(hex(&[0, 0xAB, 0x0f]), "00ab0f");
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ use crate::trust::denylist::Denylist;
 use crate::trust::domains::Domains;
 use crate::trust::{DeviceCache, TrustDomain};
 use crate::upstream;
+use crate::verify::TrustMaterial;
 
 /// What outlives a reload: the cache of verified chains, the administrator's orders, and the secret of the tickets when no
 /// file gives it.
@@ -179,20 +180,20 @@ fn build_domain(
     let provider = tls::provider(&config.tls.groups);
     let credentials = credentials::load(certificate, key, &provider)
         .map_err(|error| BuildError::credential(section.to_owned(), error));
-    let anchors = credentials::load_anchors(&domain.files.anchors)
-        .map_err(|error| BuildError::credential(format!("{}.anchors", domain.section), error));
-    let (credentials, anchors) = match (credentials, anchors) {
-        (Ok(credentials), Ok(anchors)) => (credentials, anchors),
-        (credentials, anchors) => {
+    let material = load_material(domain);
+    let (credentials, material) = match (credentials, material) {
+        (Ok(credentials), Ok(material)) => (credentials, material),
+        (credentials, material) => {
             // What is wrong with [tls] is said once, with the default domain.
             let repeated = section == "tls" && domain.section != "trust";
             let credentials = credentials.err().filter(|_| !repeated);
-            return Err(credentials.into_iter().chain(anchors.err()).collect());
+            let material = material.err().unwrap_or_default();
+            return Err(credentials.into_iter().chain(material).collect());
         }
     };
     let trust = TrustDomain::new(
         domain.settings.clone(),
-        anchors,
+        material,
         Arc::clone(&lasting.cache),
         Arc::clone(&lasting.denylist),
     );
@@ -208,6 +209,26 @@ fn build_domain(
         keys,
         credentials,
     )))
+}
+
+fn load_material(domain: &config::TrustDomain) -> Result<TrustMaterial, Vec<BuildError>> {
+    let rules = domain.settings.rules;
+    let wrong = |key: &str| {
+        let key = format!("{}.{key}", domain.section);
+        move |error| BuildError::credential(key, error)
+    };
+    let anchors =
+        credentials::load_anchors(&domain.files.anchors, &rules).map_err(wrong("anchors"));
+    let intermediates = credentials::load_intermediates(&domain.files.intermediates, &rules)
+        .map_err(wrong("intermediates"));
+    match (anchors, intermediates) {
+        (Ok(anchors), Ok(intermediates)) => Ok(TrustMaterial::new(anchors, intermediates, rules)),
+        (anchors, intermediates) => Err(anchors
+            .err()
+            .into_iter()
+            .chain(intermediates.err())
+            .collect()),
+    }
 }
 
 fn secret(config: &Config, lasting: &Lasting) -> Result<Secret, BuildError> {

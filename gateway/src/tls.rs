@@ -4,6 +4,7 @@
 
 pub mod credentials;
 mod key_schedule;
+pub mod proof;
 mod records;
 pub mod resumption;
 pub mod session;

@@ -14,9 +14,9 @@ use aws_lc_rs::digest;
 
 use crate::authorize::{self, Denied, Permit, Policy, Revocation, Standing};
 use crate::headers;
-use crate::identity::Identified;
+use crate::identity::{Identified, Rule};
 use crate::verify::cache::{CacheKey, ChainCache, ChainHash, Lookup};
-use crate::verify::{self, Anchors, PresentedChain, Refusal, VerifiedChain};
+use crate::verify::{self, PresentedChain, Refusal, Rules, TrustMaterial, VerifiedChain};
 use denylist::Denylist;
 use names::NamePattern;
 
@@ -34,7 +34,7 @@ pub enum ClientAuth {
 }
 
 /// What an operator says about a trust domain, apart from the files it names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Its name in metrics, logs and orders; part of its cache namespace and its resumption scope.
     pub name: Arc<str>,
@@ -44,6 +44,10 @@ pub struct Settings {
     pub client_auth: ClientAuth,
     /// Bounds on what a device may present.
     pub limits: verify::Settings,
+    /// What its chain must fulfil beyond RFC 5280.
+    pub rules: Rules,
+    /// Where in its certificate the device id is.
+    pub identity: Rule,
     /// Which identity headers are prepared for a device.
     pub headers: headers::Settings,
     /// Who may be served.
@@ -54,7 +58,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct TrustDomain {
     settings: Settings,
-    anchors: Anchors,
+    material: TrustMaterial,
     namespace: [u8; 32],
     cache: Arc<DeviceCache>,
     denylist: Arc<Denylist>,
@@ -100,14 +104,14 @@ impl TrustDomain {
     /// The domain of `settings` with its trust material.
     pub fn new(
         settings: Settings,
-        anchors: Anchors,
+        material: TrustMaterial,
         cache: Arc<DeviceCache>,
         denylist: Arc<Denylist>,
     ) -> Self {
         Self {
             namespace: namespace(&settings),
             settings,
-            anchors,
+            material,
             cache,
             denylist,
         }
@@ -123,9 +127,9 @@ impl TrustDomain {
         &self.settings
     }
 
-    /// The anchors in force.
-    pub fn anchors(&self) -> &Anchors {
-        &self.anchors
+    /// What chains are verified with.
+    pub fn material(&self) -> &TrustMaterial {
+        &self.material
     }
 
     /// The set of configurations between which a ticket is honoured. Anchors, lists and policy are not part of it: they
@@ -189,7 +193,7 @@ impl TrustDomain {
             );
         };
         let standing = Standing {
-            anchor_is_trusted: self.anchors.trusts(device.anchor()),
+            anchor_is_trusted: self.material.trusts(device.anchor()),
             revocation: self.revocation(device, now),
         };
         authorize::authorize(&self.settings.policy, device, standing, now)
@@ -197,7 +201,7 @@ impl TrustDomain {
 
     fn look_up(&self, key: &CacheKey, now: u64) -> Lookup<Identified> {
         self.cache
-            .get(key, now, |anchor| self.anchors.trusts(anchor))
+            .get(key, now, |anchor| self.material.trusts(anchor))
     }
 
     fn verify(
@@ -206,8 +210,9 @@ impl TrustDomain {
         presented: PresentedChain<'_>,
         now: u64,
     ) -> Result<Arc<Identified>, Refusal> {
-        let verified = VerifiedChain::verify(&self.anchors, presented, now)?;
-        let device = Identified::from_chain(&verified, self.settings.headers)
+        let verified = VerifiedChain::verify(&self.material, presented, now)?;
+        let settings = &self.settings;
+        let device = Identified::from_chain(&verified, &settings.identity, settings.headers)
             .map_err(Refusal::NoIdentity)?;
         let device = Arc::new(device);
         self.cache.insert(key, &verified, Arc::clone(&device));
@@ -229,6 +234,8 @@ fn namespace(settings: &Settings) -> [u8; 32] {
         b"fleetgate trust domain v2",
         settings.name.as_bytes(),
         format!("{:?}", settings.headers).as_bytes(),
+        format!("{:?}", settings.rules).as_bytes(),
+        format!("{:?}", settings.identity).as_bytes(),
     ])
 }
 

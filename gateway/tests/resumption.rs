@@ -19,13 +19,14 @@ use certs_gen::authority::EndEntitySpec;
 use gateway::authorize::Policy;
 use gateway::clock;
 use gateway::headers;
+use gateway::identity::Rule;
 use gateway::tls::resumption::Declined;
 use gateway::tls::session::{DomainSessions, Hooks, Session};
 use gateway::tls::stek::{Secret, TicketKeys};
 use gateway::tls::{self, Group, Version, resumption};
 use gateway::trust::domains::Domains;
 use gateway::trust::{self, ClientAuth, DeviceCache, TrustDomain};
-use gateway::verify::{self, Anchors};
+use gateway::verify::{self, AuthorityCertificate, Rules, TrustMaterial};
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
@@ -461,11 +462,9 @@ impl Side {
     fn new() -> Self {
         let pki = Pki::new();
         let anchor = CertificateDer::from(pki.anchor.certificate_der());
-        let anchors = Anchors::new(vec![
-            webpki::anchor_from_trusted_cert(&anchor)
-                .unwrap()
-                .to_owned(),
-        ]);
+        let rules = Rules::default();
+        let anchor = AuthorityCertificate::anchor(&anchor, &rules).unwrap();
+        let material = TrustMaterial::new(vec![anchor], Vec::new(), rules);
         let limits = verify::Settings {
             max_certificates: 10,
             max_bytes: 32 * 1024,
@@ -475,11 +474,13 @@ impl Side {
             server_names: Vec::new(),
             client_auth: ClientAuth::Required,
             limits,
+            rules: Rules::default(),
+            identity: Rule::default(),
             headers: headers::Settings::default(),
             policy: Policy::default(),
         };
         let cache = Arc::new(DeviceCache::new(10));
-        let domain = Arc::new(TrustDomain::new(domain, anchors, cache, Arc::default()));
+        let domain = Arc::new(TrustDomain::new(domain, material, cache, Arc::default()));
         let settings = resumption::Settings {
             enabled: true,
             rotation: 12 * HOUR,

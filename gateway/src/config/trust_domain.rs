@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use crate::authorize::{DeviceIds, Policy};
 use crate::config::section::Section;
+use crate::identity::{Pattern, Rule, Source};
 use crate::trust::names::NamePattern;
+
 use crate::trust::{ClientAuth, Settings};
+use crate::verify::Rules;
 use crate::{headers, verify};
 
 /// The name of the trust domain that `[trust]` describes.
@@ -31,6 +34,8 @@ pub struct Files {
     pub credentials: Option<(PathBuf, PathBuf)>,
     /// Trust anchors.
     pub anchors: Vec<PathBuf>,
+    /// Intermediates that devices need not present.
+    pub intermediates: Vec<PathBuf>,
 }
 
 /// Reads `[trust]` and every `[[trust_domains]]`; the default is the first.
@@ -98,12 +103,15 @@ impl Common<'_> {
                     .choice("client_auth", &modes)
                     .unwrap_or(ClientAuth::Required),
                 limits: self.limits,
+                rules: rules(section),
+                identity: identity(section),
                 headers: self.headers,
                 policy: policy(section),
             },
             files: Files {
                 credentials,
                 anchors,
+                intermediates: self.paths(section, "intermediates"),
             },
         }
     }
@@ -153,6 +161,35 @@ fn credentials(section: &mut Section<'_>, base: &Path) -> Option<(PathBuf, PathB
         }
         (None, None) => None,
     }
+}
+
+fn rules(section: &mut Section<'_>) -> Rules {
+    let defaults = Rules::default();
+    Rules {
+        min_rsa_bits: section.integer("min_rsa_bits", defaults.min_rsa_bits, 1024, 8192),
+        legacy_end_entities: section.boolean("legacy_end_entities", defaults.legacy_end_entities),
+    }
+}
+
+fn identity(section: &mut Section<'_>) -> Rule {
+    let mut identity = section.table("identity", false);
+    let sources = [
+        ("common_name", Source::CommonName),
+        ("san_uri", Source::SanUri),
+        ("san_dns", Source::SanDns),
+        ("serial", Source::Serial),
+        ("fingerprint", Source::Fingerprint),
+    ];
+    let source = identity
+        .choice("device_id", &sources)
+        .unwrap_or(Source::CommonName);
+    let pattern = identity.string("pattern").and_then(|text| {
+        Pattern::new(&text)
+            .map_err(|error| identity.error("pattern", &error.to_string()))
+            .ok()
+    });
+    identity.finish();
+    Rule { source, pattern }
 }
 
 fn policy(section: &mut Section<'_>) -> Policy {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use crate::verify::Anchors;
+use crate::verify::{AuthorityCertificate, AuthorityError, Rules};
 
 /// Why credentials or anchors cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +40,15 @@ pub enum CredentialError {
         /// What is wrong.
         reason: String,
     },
-    /// A certificate that cannot be a trust anchor.
-    #[error("{} cannot be a trust anchor: {error}", path.display())]
-    Anchor {
+    /// A certificate that cannot be what the operator named it for.
+    #[error("{} cannot be {role}: {error}", path.display())]
+    Authority {
         /// The file.
         path: PathBuf,
+        /// What it was to be.
+        role: &'static str,
         /// What is wrong.
-        error: webpki::Error,
+        error: AuthorityError,
     },
     /// A private key that cannot be used, or belongs to another certificate.
     #[error("the private key {} cannot be used with {}: {error}", key.display(), certificate.display())]
@@ -94,28 +96,48 @@ pub fn load(
 ///
 /// # Errors
 /// What is wrong, and in which file. An empty set is an error: it would refuse every device.
-pub fn load_anchors(paths: &[PathBuf]) -> Result<Anchors, CredentialError> {
-    let mut anchors = Vec::new();
+pub fn load_anchors(
+    paths: &[PathBuf],
+    rules: &Rules,
+) -> Result<Vec<AuthorityCertificate>, CredentialError> {
+    load_authorities(paths, "a trust anchor", |certificate| {
+        AuthorityCertificate::anchor(certificate, rules)
+    })
+}
+
+/// Loads intermediates that devices need not present, in the same way.
+///
+/// # Errors
+/// What is wrong, and in which file.
+pub fn load_intermediates(
+    paths: &[PathBuf],
+    rules: &Rules,
+) -> Result<Vec<AuthorityCertificate>, CredentialError> {
+    load_authorities(paths, "an intermediate", |certificate| {
+        AuthorityCertificate::intermediate(certificate, rules)
+    })
+}
+
+fn load_authorities(
+    paths: &[PathBuf],
+    role: &'static str,
+    parse: impl Fn(&CertificateDer<'_>) -> Result<AuthorityCertificate, AuthorityError>,
+) -> Result<Vec<AuthorityCertificate>, CredentialError> {
+    let mut authorities = Vec::new();
     for path in paths {
         for file in files_of(path)? {
             for certificate in certificates(&file)? {
-                anchors.push(anchor(&file, &certificate)?);
+                let authority =
+                    parse(&certificate).map_err(|error| CredentialError::Authority {
+                        path: file.clone(),
+                        role,
+                        error,
+                    })?;
+                authorities.push(authority);
             }
         }
     }
-    Ok(Anchors::new(anchors))
-}
-
-fn anchor(
-    path: &Path,
-    certificate: &CertificateDer<'_>,
-) -> Result<TrustAnchor<'static>, CredentialError> {
-    webpki::anchor_from_trusted_cert(certificate)
-        .map(|anchor| anchor.to_owned())
-        .map_err(|error| CredentialError::Anchor {
-            path: path.to_owned(),
-            error,
-        })
+    Ok(authorities)
 }
 
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, CredentialError> {

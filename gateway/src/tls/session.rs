@@ -18,6 +18,7 @@ use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use crate::tls::proof;
 use crate::tls::resumption::{Declined, Settings, TicketContents, certificates_of};
 use crate::tls::stek::TicketKeys;
 use crate::trust::domains::Domains;
@@ -113,7 +114,7 @@ impl DomainSessions {
     /// Sessions of `domain`. `keys` must be of its resumption scope; `credentials` are what the gateway shows.
     pub fn new(domain: Arc<TrustDomain>, keys: TicketKeys, credentials: Arc<CertifiedKey>) -> Self {
         let subjects: Vec<DistinguishedName> = domain
-            .anchors()
+            .material()
             .subjects()
             .map(DistinguishedName::in_sequence)
             .collect();
@@ -288,7 +289,7 @@ impl ClientCertVerifier for Hooks {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        proof::verify_tls12(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -297,7 +298,7 @@ impl ClientCertVerifier for Hooks {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        proof::verify_tls13(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

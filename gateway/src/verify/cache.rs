@@ -17,7 +17,7 @@ use aws_lc_rs::digest;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use crate::verify::{AnchorId, VerifiedChain};
+use crate::verify::{AuthorityId, VerifiedChain};
 
 /// SHA-256 of a presented chain: of every byte of it, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Hasher for Identity {
 #[derive(Debug)]
 struct Entry<V> {
     value: Arc<V>,
-    anchor: AnchorId,
+    anchor: AuthorityId,
     not_before: u64,
     not_after: u64,
     used: AtomicBool,
@@ -114,7 +114,12 @@ impl<V> ChainCache<V> {
     }
 
     /// Looks `key` up. `now` is in seconds since the Unix epoch; `trusted` says whether an anchor is trusted now.
-    pub fn get(&self, key: &CacheKey, now: u64, trusted: impl Fn(&AnchorId) -> bool) -> Lookup<V> {
+    pub fn get(
+        &self,
+        key: &CacheKey,
+        now: u64,
+        trusted: impl Fn(&AuthorityId) -> bool,
+    ) -> Lookup<V> {
         let Some(entry) = self.entries.get(key) else {
             return Lookup::Miss;
         };
@@ -140,7 +145,7 @@ impl<V> ChainCache<V> {
     fn put(
         &self,
         key: CacheKey,
-        anchor: AnchorId,
+        anchor: AuthorityId,
         (not_before, not_after): (u64, u64),
         value: Arc<V>,
     ) {
@@ -198,9 +203,11 @@ impl<V> ChainCache<V> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, CacheKey, ChainCache, ChainHash, Lookup};
+    use super::{Arc, AuthorityId, CacheKey, ChainCache, ChainHash, Lookup};
 
-    const ANCHOR: [u8; 32] = [7; 32];
+    fn anchor() -> AuthorityId {
+        AuthorityId::new(b"anchor", b"key")
+    }
 
     fn hash(n: u8) -> CacheKey {
         ChainHash::new([n; 32]).key(&[1; 32])
@@ -215,7 +222,7 @@ mod tests {
     fn cache_of(capacity: usize, chains: &[u8]) -> ChainCache<u8> {
         let cache = ChainCache::new(capacity);
         for chain in chains {
-            cache.put(hash(*chain), ANCHOR, (100, 200), Arc::new(*chain));
+            cache.put(hash(*chain), anchor(), (100, 200), Arc::new(*chain));
         }
         cache
     }
@@ -241,7 +248,7 @@ mod tests {
             );
         }
         assert!(matches!(
-            cache.get(&hash(1), 150, |anchor| *anchor != ANCHOR),
+            cache.get(&hash(1), 150, |it| *it != anchor()),
             Lookup::Stale
         ));
         assert!(
@@ -254,7 +261,7 @@ mod tests {
     fn the_bound_holds_and_used_entries_stay() {
         let cache = cache_of(3, &[1, 2, 3]);
         assert!(hits(&cache, 1));
-        cache.put(hash(4), ANCHOR, (100, 200), Arc::new(4));
+        cache.put(hash(4), anchor(), (100, 200), Arc::new(4));
         assert_eq!(cache.len(), 3);
         assert!(hits(&cache, 1), "used since the hand last passed");
         assert!(!hits(&cache, 2), "the oldest unused entry went");
@@ -265,7 +272,7 @@ mod tests {
     fn eviction_ends_when_every_entry_was_used() {
         let cache = cache_of(3, &[1, 2, 3]);
         assert!([1, 2, 3].into_iter().all(|chain| hits(&cache, chain)));
-        cache.put(hash(4), ANCHOR, (100, 200), Arc::new(4));
+        cache.put(hash(4), anchor(), (100, 200), Arc::new(4));
         assert_eq!(cache.len(), 3);
     }
 
