@@ -15,9 +15,11 @@ mod authority;
 pub mod cache;
 mod certificate;
 mod chain;
+mod issuer;
 mod key;
 mod material;
 mod names;
+mod path;
 mod refusal;
 mod signature;
 mod walk;
@@ -27,8 +29,9 @@ use rustls::pki_types::CertificateDer;
 
 pub use authority::AuthorityId;
 pub use chain::{Issuer, Link, VerifiedChain};
+pub use issuer::{AuthorityCertificate, AuthorityError};
 pub use key::{KeyType, Rules};
-pub use material::{AuthorityCertificate, AuthorityError, TrustMaterial};
+pub use material::TrustMaterial;
 pub use refusal::Refusal;
 
 /// Bounds on what a device may present, checked before any signature.
@@ -77,4 +80,4 @@ impl PresentedChain<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

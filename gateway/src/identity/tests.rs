@@ -1,4 +1,5 @@
-use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
+use proptest::test_runner::RngSeed;
 use rcgen::string::{BmpString, Ia5String, TeletexString};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, SanType, SerialNumber,
@@ -303,7 +304,19 @@ fn is_header_safe(id: &str) -> bool {
         && http::HeaderValue::from_str(id).is_ok_and(|value| value.to_str().is_ok())
 }
 
+/// The same cases every time, and no file beside the sources when one fails.
+fn configuration() -> ProptestConfig {
+    ProptestConfig {
+        cases: 512,
+        rng_seed: RngSeed::Fixed(7),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
+    #![proptest_config(configuration())]
+
     #[test]
     fn any_bytes_are_survived(
         der in proptest::collection::vec(any::<u8>(), 0..300),

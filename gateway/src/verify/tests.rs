@@ -13,55 +13,55 @@ use super::{
 };
 
 /// A time at which every certificate here is valid that is not made otherwise.
-pub(super) const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 
-pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-pub(super) fn key() -> KeyPair {
+pub(crate) fn key() -> KeyPair {
     KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
-pub(super) fn named(name: &str) -> CertificateParams {
+pub(crate) fn named(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params
 }
 
-pub(super) fn authority_params(name: &str) -> CertificateParams {
+pub(crate) fn authority_params(name: &str) -> CertificateParams {
     let mut params = named(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
-pub(super) fn device_params(name: &str) -> CertificateParams {
+pub(crate) fn device_params(name: &str) -> CertificateParams {
     let mut params = named(name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
 }
 
-pub(super) fn expired(mut params: CertificateParams) -> CertificateParams {
+pub(crate) fn expired(mut params: CertificateParams) -> CertificateParams {
     params.not_after = OffsetDateTime::from_unix_timestamp(NOW as i64 - 1).unwrap();
     params
 }
 
-pub(super) fn anchor(params: CertificateParams) -> Authority {
+pub(crate) fn anchor(params: CertificateParams) -> Authority {
     CertifiedIssuer::self_signed(params, key()).unwrap()
 }
 
-pub(super) fn below(issuer: &Authority, params: CertificateParams) -> Authority {
+pub(crate) fn below(issuer: &Authority, params: CertificateParams) -> Authority {
     CertifiedIssuer::signed_by(params, key(), issuer).unwrap()
 }
 
-pub(super) fn issue(
+pub(crate) fn issue(
     issuer: &Issuer<'_, KeyPair>,
     params: &CertificateParams,
 ) -> CertificateDer<'static> {
     params.signed_by(&key(), issuer).unwrap().der().clone()
 }
 
-pub(super) fn material(anchors: &[&Authority], rules: Rules) -> TrustMaterial {
+pub(crate) fn material(anchors: &[&Authority], rules: Rules) -> TrustMaterial {
     let anchors = anchors
         .iter()
         .map(|anchor| AuthorityCertificate::anchor(anchor.der(), &rules).unwrap())
@@ -70,7 +70,7 @@ pub(super) fn material(anchors: &[&Authority], rules: Rules) -> TrustMaterial {
 }
 
 /// The result, and the number of signature checks that it cost.
-pub(super) fn verify(
+pub(crate) fn verify(
     material: &TrustMaterial,
     end_entity: &CertificateDer<'static>,
     intermediates: &[CertificateDer<'static>],
@@ -84,7 +84,7 @@ pub(super) fn verify(
     (result, budget.used())
 }
 
-pub(super) fn refusal(
+pub(crate) fn refusal(
     material: &TrustMaterial,
     end_entity: &CertificateDer<'static>,
     intermediates: &[CertificateDer<'static>],
@@ -105,7 +105,7 @@ fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
 }
 
 /// The same certificate in version 1: without a version and without extensions, signed again.
-pub(super) fn version_one(der: &[u8], issuer: &KeyPair) -> CertificateDer<'static> {
+pub(crate) fn version_one(der: &[u8], issuer: &KeyPair) -> CertificateDer<'static> {
     let (_, certificate) = Any::from_der(der).unwrap();
     let (_, tbs) = Any::from_der(certificate.data).unwrap();
     let mut rest = tbs.data;
@@ -214,6 +214,25 @@ fn key_usage_is_respected_where_it_is_present() {
             .0
             .is_ok()
     );
+}
+
+#[test]
+fn another_path_is_tried_where_ours_is_the_objection() {
+    let root = anchor(authority_params("root"));
+    let key = key();
+    let mut unfit = authority_params("middle");
+    unfit.key_usages = vec![KeyUsagePurpose::CrlSign];
+    let unfit = unfit.signed_by(&key, &root).unwrap().der().clone();
+    let fit = authority_params("middle").signed_by(&key, &root).unwrap();
+    let device = issue(
+        &Issuer::new(authority_params("middle"), key),
+        &device_params("device"),
+    );
+    let list = [unfit, fit.der().clone()];
+    let chain = verify(&material(&[&root], Rules::default()), &device, &list)
+        .0
+        .unwrap();
+    assert_eq!(chain.intermediates(), &list[1..]);
 }
 
 #[test]

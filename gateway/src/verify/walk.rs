@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::der_parser::asn1_rs::{Oid, oid};
 
 use super::certificate::Certificate;
-use super::material::AuthorityCertificate;
+use super::issuer::AuthorityCertificate;
 use super::signature::Budget;
 use super::{Refusal, names};
 

@@ -1,11 +1,11 @@
 use rcgen::{BasicConstraints, IsCa, Issuer, KeyUsagePurpose};
 
-use super::{AuthorityCertificate, AuthorityError, TrustMaterial};
+use super::TrustMaterial;
 use crate::verify::tests::{
     NOW, anchor, authority_params, below, device_params, expired, issue, key, material, named,
     refusal, verify, version_one,
 };
-use crate::verify::{Refusal, Rules};
+use crate::verify::{AuthorityCertificate, AuthorityError, Refusal, Rules};
 
 #[test]
 fn what_cannot_issue_is_no_anchor() {
