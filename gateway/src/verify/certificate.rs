@@ -112,9 +112,12 @@ impl<'a> Certificate<'a> {
         KeyType::of(self.x509.public_key(), rules)
     }
 
-    /// What webpki does not ask of an end entity: a fit key, and, where key usage is said at all, that it may sign
+    /// What is asked of an end entity besides its path: no authority, a fit key, and, where key usage is said at all, that it may sign
     /// (RFC 8446, 4.4.2.4: the digitalSignature bit must be set if the extension is present).
     pub(super) fn check_end_entity(&self, rules: &Rules) -> Result<(), Refusal> {
+        if self.is_authority()? {
+            return Err(Refusal::WrongRole);
+        }
         self.key_type(rules)?;
         match self.x509.key_usage().map_err(|_| Refusal::Malformed)? {
             Some(usage) if !usage.value.digital_signature() => Err(Refusal::WrongUsage),

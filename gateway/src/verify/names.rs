@@ -4,15 +4,16 @@
 //! of the constrained form is there at all, which the RFC allows: excluded directory names (two spellings of one name
 //! must not slip through), e-mail addresses, IP addresses, URIs and the rest.
 
-use x509_parser::der_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
+use rustls::pki_types::CertificateDer;
+use x509_parser::der_parser::asn1_rs::{Any, Class, FromDer as _, Oid, Tag, oid};
 use x509_parser::prelude::X509Name;
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::Refusal;
 use super::certificate::{Certificate, contents};
+use super::{Refusal, TrustMaterial};
 
-const NAME_CONSTRAINTS: &str = "2.5.29.30";
-const ALTERNATIVE_NAMES: &str = "2.5.29.17";
+const NAME_CONSTRAINTS: Oid<'static> = oid!(2.5.29.30);
+const ALTERNATIVE_NAMES: Oid<'static> = oid!(2.5.29.17);
 
 /// The tags of the forms of a `GeneralName` that are treated each in its own way.
 const EMAIL: Tag = Tag(1);
@@ -22,6 +23,18 @@ const DIRECTORY: Tag = Tag(4);
 /// A name or a constraint's base: the tag of its form, and its contents.
 type Form<'a> = (Tag, &'a [u8]);
 
+/// Whether a path may lead through a certificate with name constraints.
+pub(super) fn are_constrained(material: &TrustMaterial, candidates: &[CertificateDer<'_>]) -> bool {
+    material
+        .trust_anchors()
+        .iter()
+        .any(|anchor| anchor.name_constraints.is_some())
+        || candidates.iter().any(|der| {
+            Certificate::parse(der)
+                .is_ok_and(|candidate| extension(&candidate, &NAME_CONSTRAINTS).is_some())
+        })
+}
+
 /// Checks the names of all of `subjects` by the constraints of `issuer`, which stands above them.
 ///
 /// # Errors
@@ -30,7 +43,7 @@ pub(super) fn check(
     issuer: &Certificate<'_>,
     subjects: &[&Certificate<'_>],
 ) -> Result<(), Refusal> {
-    let Some(extension) = extension(issuer, NAME_CONSTRAINTS) else {
+    let Some(extension) = extension(issuer, &NAME_CONSTRAINTS) else {
         return Ok(());
     };
     let (mut permitted, mut excluded) = (Vec::new(), Vec::new());
@@ -54,12 +67,12 @@ pub(super) fn check(
     Ok(())
 }
 
-fn extension<'c>(certificate: &'c Certificate<'_>, oid: &str) -> Option<&'c [u8]> {
+fn extension<'c>(certificate: &'c Certificate<'_>, oid: &Oid<'_>) -> Option<&'c [u8]> {
     certificate
         .x509()
         .extensions()
         .iter()
-        .find(|extension| extension.oid.to_id_string() == oid)
+        .find(|extension| extension.oid == *oid)
         .map(|extension| extension.value)
 }
 
@@ -98,7 +111,7 @@ fn names_of<'c>(certificate: &'c Certificate<'_>) -> Result<Vec<Form<'c>>, Refus
             .iter_email()
             .map(|address| (EMAIL, address.as_slice())),
     );
-    if let Some(alternative) = extension(certificate, ALTERNATIVE_NAMES) {
+    if let Some(alternative) = extension(certificate, &ALTERNATIVE_NAMES) {
         for name in elements(contents(alternative)?)? {
             names.push((name.tag(), name.data));
         }

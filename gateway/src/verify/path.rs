@@ -6,11 +6,11 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use webpki::{EndEntityCert, VerifiedPath};
 
 use super::certificate::Certificate;
 use super::signature::Budget;
-use super::{PresentedChain, Refusal, TrustMaterial, VerifiedChain, walk};
+use super::{PresentedChain, Refusal, TrustMaterial, VerifiedChain, names, walk};
 
 impl VerifiedChain {
     /// Builds and checks a path for `presented` to one of the anchors of `material`, valid at `now` (seconds since the
@@ -48,10 +48,9 @@ impl VerifiedChain {
         };
         let result = if end_entity.is_version_three() {
             match by_webpki(budget, material, &end_entity, presented, &candidates, now) {
-                // Only a path whose signatures are good comes as far as its names.
-                Err(Failure::Names) => walk(),
-                Err(Failure::Refused(refusal)) => Err(refusal),
-                Ok(chain) => Ok(chain),
+                // webpki reports the worst of what it met, so that any error may hide a path that only names keep it from.
+                Err(_) if names::are_constrained(material, &candidates) => walk(),
+                result => result,
             }
         } else if !end_entity.is_version_one() {
             Err(Refusal::Malformed)
@@ -74,7 +73,7 @@ fn by_webpki(
     presented: PresentedChain<'_>,
     candidates: &[CertificateDer<'_>],
     now: u64,
-) -> Result<VerifiedChain, Failure> {
+) -> Result<VerifiedChain, Refusal> {
     let parsed = EndEntityCert::try_from(presented.end_entity)?;
     let counted = budget.algorithms();
     let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = counted
@@ -97,7 +96,7 @@ fn by_webpki(
         material.trust_anchors(),
         candidates,
         UnixTime::since_unix_epoch(Duration::from_secs(now)),
-        KeyUsage::client_auth(),
+        budget.client_auth(),
         None,
         Some(&own_checks),
     );
@@ -105,9 +104,9 @@ fn by_webpki(
     match (failed, found) {
         (None, Some(Ok(chain))) => Ok(chain),
         // A path that webpki accepts says more than those that it does not.
-        (_, Some(Err(refusal))) => Err(Failure::Refused(refusal)),
+        (_, Some(Err(refusal))) => Err(refusal),
         (Some(error), _) => Err(error.into()),
-        (None, None) => Err(Failure::Refused(Refusal::UnknownIssuer)),
+        (None, None) => Err(Refusal::UnknownIssuer),
     }
 }
 
@@ -134,21 +133,4 @@ fn from_path(
         .ok_or(Refusal::UnknownIssuer)?;
     let intermediates: Vec<&Certificate<'_>> = intermediates.iter().collect();
     VerifiedChain::checked(end_entity, &intermediates, anchor, material.rules(), now)
-}
-
-/// Why webpki found no path.
-enum Failure {
-    /// A path whose signatures are good breaks name constraints, perhaps only by a form that webpki does not know.
-    Names,
-    /// Anything else.
-    Refused(Refusal),
-}
-
-impl From<webpki::Error> for Failure {
-    fn from(error: webpki::Error) -> Self {
-        match error {
-            webpki::Error::NameConstraintViolation => Self::Names,
-            other => Self::Refused(other.into()),
-        }
-    }
 }

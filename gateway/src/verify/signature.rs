@@ -1,11 +1,13 @@
-//! Signatures on certificates, and a bound on how many are checked for one presented chain.
+//! Signatures on certificates, and bounds on what is looked at for one presented chain.
 //!
-//! A hostile list can lead path building into many dead ends, each of which ends in a signature check; the bound keeps
-//! such a list from costing much more than an honest refusal. It chooses no path: that is webpki's work, and `walk`'s.
+//! A hostile list can lead path building into thousands of dead ends, many of which end in a signature check; the bounds
+//! keep such a list from costing much more than an honest refusal. It chooses no path: that is webpki's work, and
+//! `walk`'s.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
+use webpki::{ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage};
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Tag};
 
 use super::Refusal;
@@ -15,10 +17,14 @@ use super::certificate::{Certificate, contents};
 /// a name, as after a change of keys.
 pub(super) const MAX_CHECKS: usize = 16;
 
-/// The signature checks that one chain may still cost.
+/// The most certificates that path building comes to for one presented chain, each as often as it comes to it.
+pub(super) const MAX_STEPS: usize = 32;
+
+/// What one chain may still cost.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: AtomicUsize,
+    steps: AtomicUsize,
     exhausted: AtomicBool,
 }
 
@@ -26,23 +32,26 @@ impl Budget {
     pub(super) fn new() -> Self {
         Self {
             left: AtomicUsize::new(MAX_CHECKS),
+            steps: AtomicUsize::new(MAX_STEPS),
             exhausted: AtomicBool::new(false),
         }
     }
 
     fn take(&self) -> Result<(), InvalidSignature> {
-        let taken = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            });
-        taken.map(|_| ()).map_err(|_| {
-            self.exhausted.store(true, Ordering::Relaxed);
-            InvalidSignature
-        })
+        self.take_from(&self.left).ok_or(InvalidSignature)
     }
 
-    /// Whether a check was wanted that could not be made any more.
+    fn take_from(&self, left: &AtomicUsize) -> Option<()> {
+        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        if taken.is_err() {
+            self.exhausted.store(true, Ordering::Relaxed);
+        }
+        taken.ok().map(|_| ())
+    }
+
+    /// Whether a check or a step was wanted that could not be made any more.
     pub(super) fn is_exhausted(&self) -> bool {
         self.exhausted.load(Ordering::Relaxed)
     }
@@ -51,6 +60,11 @@ impl Budget {
     #[cfg(test)]
     pub(super) fn used(&self) -> usize {
         MAX_CHECKS - self.left.load(Ordering::Relaxed)
+    }
+
+    /// The purpose clientAuth, each look at which is a step taken from this budget.
+    pub(super) fn client_auth(&self) -> ClientAuth<'_> {
+        ClientAuth(self)
     }
 
     /// The algorithms of the stack, each check with which is taken from this budget. RSA from 2048 bits, ECDSA and
@@ -84,6 +98,20 @@ impl Budget {
         self.take()
             .and_then(|()| fitting.verify_signature(key, signed.message, signed.signature))
             .map_err(|_| Refusal::BadSignature)
+    }
+}
+
+/// Extended key usage, if present, must have clientAuth. webpki asks this of each certificate that it comes to, before it
+/// looks further up from there, and goes no further where the answer is no.
+#[derive(Debug)]
+pub(super) struct ClientAuth<'a>(&'a Budget);
+
+impl ExtendedKeyUsageValidator for ClientAuth<'_> {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        self.0
+            .take_from(&self.0.steps)
+            .ok_or(webpki::Error::UnknownIssuer)?;
+        KeyUsage::client_auth().validate(purposes)
     }
 }
 

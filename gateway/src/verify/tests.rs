@@ -317,3 +317,22 @@ fn a_maze_of_forged_intermediates_costs_a_bounded_number_of_checks() {
     assert_eq!(refused.unwrap_err(), Refusal::ConstraintViolated);
     assert_eq!(cost, super::signature::MAX_CHECKS);
 }
+
+#[test]
+fn a_maze_that_leads_nowhere_costs_a_bounded_number_of_steps() {
+    let root = anchor(authority_params("root"));
+    // Each stands above each other one: thousands of paths, and not one signature to check.
+    let maze: Vec<Authority> = (0..9).map(|_| anchor(authority_params("maze"))).collect();
+    let device = issue(&maze[0], &device_params("device"));
+    let list: Vec<CertificateDer<'_>> = maze.iter().map(|issuer| issuer.der().clone()).collect();
+    let budget = Budget::new();
+    let presented = PresentedChain {
+        end_entity: &device,
+        intermediates: &list,
+    };
+    let material = material(&[&root], Rules::default());
+    let refused = VerifiedChain::verify_within(&budget, &material, presented, NOW);
+    assert_eq!(refused.unwrap_err(), Refusal::ConstraintViolated);
+    assert_eq!(budget.used(), 0);
+    assert!(budget.is_exhausted(), "the search was ended");
+}

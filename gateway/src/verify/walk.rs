@@ -6,6 +6,7 @@
 //! chains never come here.
 
 use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
 use x509_parser::der_parser::asn1_rs::{Oid, oid};
 
 use super::certificate::Certificate;
@@ -81,10 +82,11 @@ impl<A> Walk<'_, '_, A> {
             }
         }
         for candidate in self.candidates {
-            let repeated = path
-                .iter()
-                .any(|certificate| certificate.authority() == candidate.authority());
-            if candidate.subject() != head.issuer() || repeated {
+            let repeats = |certificate: &&Certificate<'_>| {
+                certificate.subject() == candidate.subject()
+                    && certificate.public_key() == candidate.public_key()
+            };
+            if candidate.subject() != head.issuer() || path.iter().any(repeats) {
                 continue;
             }
             let below = path.len() - 1;
@@ -149,6 +151,10 @@ impl<A> Walk<'_, '_, A> {
 /// What is asked of every certificate of a path by itself.
 fn check_alone(certificate: &Certificate<'_>, now: u64) -> Result<(), Refusal> {
     let x509 = certificate.x509();
+    if certificate.is_version_three() {
+        // As strict about the encoding as for every other path.
+        EndEntityCert::try_from(&CertificateDer::from(certificate.der()))?;
+    }
     for extension in x509.extensions() {
         if extension.critical && !UNDERSTOOD.contains(&extension.oid) {
             return Err(Refusal::UnsupportedExtension);

@@ -255,3 +255,44 @@ fn constrained_addresses_are_refused_where_there_are_any() {
     assert_eq!(with(both(), Vec::new()), Ok(()));
     assert_eq!(with(both(), address()), Err(Refusal::ConstraintViolated));
 }
+
+#[test]
+fn a_better_path_is_found_beside_an_expired_one_with_constraints() {
+    let root = anchor(authority_params("root"));
+    let key = key();
+    let mut params = authority_params("middle");
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![plant()],
+        excluded_subtrees: Vec::new(),
+    });
+    let old = expired(params.clone()).signed_by(&key, &root).unwrap();
+    let renewed = params.signed_by(&key, &root).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    let mut device = device_params("device");
+    device.distinguished_name = directory(text("Plant 7"));
+    let device = issue(&issuer, &device);
+    let list = [old.der().clone(), renewed.der().clone()];
+    let trusted = material(&[&root], Rules::default());
+    let chain = verify(&trusted, &device, &list).0.unwrap();
+    assert_eq!(chain.intermediates(), &list[1..]);
+}
+
+#[test]
+fn an_authority_below_constraints_is_no_device() {
+    let root = anchor(authority_params("root"));
+    let mut params = authority_params("middle");
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![plant()],
+        excluded_subtrees: Vec::new(),
+    });
+    let middle = below(&root, params);
+    let mut lower = authority_params("lower");
+    lower.distinguished_name = directory(text("Plant 7"));
+    lower.key_usages.push(KeyUsagePurpose::DigitalSignature);
+    let lower = issue(&middle, &lower);
+    let trusted = material(&[&root], Rules::default());
+    assert_eq!(
+        refusal(&trusted, &lower, &[middle.der().clone()]),
+        Refusal::WrongRole
+    );
+}
