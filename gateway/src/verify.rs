@@ -4,10 +4,11 @@
 //! signatures, by webpki; then what webpki leaves out. Nothing here is policy: whether a verified device may be served is
 //! for `authorize`. The cache of verdicts is in [`cache`]; revocation is not checked here.
 //!
+//! What one list may cost is bounded by `signature`: copies count once, and a maze of intermediates ends path building.
 //! Where webpki is laxer than RFC 5280, `chain` adds the check: an anchor's own validity and path length, keyCertSign of
 //! intermediates and digitalSignature of end entities where key usage is present, types and sizes of all keys. Where it
 //! is stricter than private PKIs can live with, `walk` decides instead: version 1 end entities if the operator accepts
-//! them, and constraints on directory names. What stays refused: constraints on e-mail addresses and URIs where such a
+//! them, and permitted directory names. What stays refused: constraints on e-mail addresses and URIs where such a
 //! name is present, excluded directory names, critical policy extensions, anyExtendedKeyUsage in place of clientAuth.
 //! An absent extended key usage allows client authentication.
 

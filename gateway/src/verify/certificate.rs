@@ -4,6 +4,8 @@
 //! in `signature` and `walk`.
 
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Tag};
+use x509_parser::extensions::{BasicConstraints, ParsedExtension};
+use x509_parser::oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
 use x509_parser::prelude::{X509Certificate, X509Version};
 
 use super::key::{KeyType, Rules};
@@ -136,11 +138,9 @@ impl<'a> Certificate<'a> {
 
     /// Whether basic constraints say that it is a certificate authority.
     pub(super) fn is_authority(&self) -> Result<bool, Refusal> {
-        let constraints = self
-            .x509
-            .basic_constraints()
-            .map_err(|_| Refusal::Malformed)?;
-        Ok(constraints.is_some_and(|constraints| constraints.value.ca))
+        Ok(self
+            .basic_constraints()?
+            .is_some_and(|constraints| constraints.ca))
     }
 
     /// Whether key usage is absent or has keyCertSign.
@@ -157,13 +157,23 @@ impl<'a> Certificate<'a> {
 
     /// The most intermediates that may follow below it, if it says so.
     pub(super) fn path_length(&self) -> Result<Option<usize>, Refusal> {
-        let constraints = self
-            .x509
-            .basic_constraints()
-            .map_err(|_| Refusal::Malformed)?;
-        Ok(constraints
-            .and_then(|constraints| constraints.value.path_len_constraint)
+        Ok(self
+            .basic_constraints()?
+            .and_then(|constraints| constraints.path_len_constraint)
             .map(|length| length as usize))
+    }
+
+    fn basic_constraints(&self) -> Result<Option<&BasicConstraints>, Refusal> {
+        let extension = self
+            .x509
+            .get_extension_unique(&OID_X509_EXT_BASIC_CONSTRAINTS)
+            .map_err(|_| Refusal::Malformed)?;
+        // x509-parser's own accessor takes one that cannot be parsed for an absent one.
+        match extension.map(|extension| extension.parsed_extension()) {
+            None => Ok(None),
+            Some(ParsedExtension::BasicConstraints(constraints)) => Ok(Some(constraints)),
+            Some(_) => Err(Refusal::Malformed),
+        }
     }
 }
 

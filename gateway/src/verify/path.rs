@@ -59,11 +59,29 @@ impl VerifiedChain {
         } else {
             walk()
         };
-        result.map_err(|refusal| match budget.is_exhausted() {
-            true => Refusal::ConstraintViolated,
-            false => refusal,
+        result.map_err(|refusal| match refusal {
+            _ if budget.is_exhausted() => Refusal::ConstraintViolated,
+            // The stack takes no signature by a small key for a good one.
+            Refusal::BadSignature if has_weak_issuer(&end_entity, &candidates, material) => {
+                Refusal::WeakKey
+            }
+            other => other,
         })
     }
+}
+
+fn has_weak_issuer(
+    end_entity: &Certificate<'_>,
+    candidates: &[CertificateDer<'_>],
+    material: &TrustMaterial,
+) -> bool {
+    candidates
+        .iter()
+        .filter_map(|der| Certificate::parse(der).ok())
+        .any(|candidate| {
+            candidate.subject() == end_entity.issuer()
+                && candidate.key_type(material.rules()) == Err(Refusal::WeakKey)
+        })
 }
 
 fn by_webpki(

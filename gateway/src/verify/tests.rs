@@ -268,6 +268,21 @@ fn unfit_keys_are_refused() {
 }
 
 #[test]
+fn a_weak_issuer_is_called_so() {
+    let root = anchor(authority_params("root"));
+    let middle = authority_params("middle");
+    let weak = middle.signed_by(&RsaKey::new(1024, 3), &root).unwrap();
+    let size = rcgen::RsaKeySize::_2048;
+    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
+    let device = issue(&Issuer::new(middle, key), &device_params("device"));
+    let material = material(&[&root], Rules::default());
+    assert_eq!(
+        refusal(&material, &device, &[weak.der().clone()]),
+        Refusal::WeakKey
+    );
+}
+
+#[test]
 fn extensions_that_nobody_knows_matter_only_if_critical() {
     let root = anchor(authority_params("root"));
     let material = material(&[&root], Rules::default());

@@ -7,7 +7,6 @@
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
-use x509_parser::der_parser::asn1_rs::{Oid, oid};
 
 use super::certificate::Certificate;
 use super::issuer::AuthorityCertificate;
@@ -16,15 +15,6 @@ use super::{Refusal, names};
 
 /// The most intermediates of a path, as in webpki.
 const MAX_INTERMEDIATES: usize = 6;
-
-/// Extensions that may be critical, because all that they say is respected here or concerns no path.
-const UNDERSTOOD: [Oid<'static>; 5] = [
-    oid!(2.5.29.15), // key usage
-    oid!(2.5.29.17), // subject alternative name
-    oid!(2.5.29.19), // basic constraints
-    oid!(2.5.29.30), // name constraints
-    oid!(2.5.29.37), // extended key usage
-];
 
 /// Looks for a path from `end_entity` through `candidates` to one of `anchors`, valid at `now`, which `accept` takes:
 /// it gets the path's intermediates from the end entity upwards, and the anchor.
@@ -150,20 +140,14 @@ impl<A> Walk<'_, '_, A> {
 
 /// What is asked of every certificate of a path by itself.
 fn check_alone(certificate: &Certificate<'_>, now: u64) -> Result<(), Refusal> {
-    let x509 = certificate.x509();
     if certificate.is_version_three() {
-        // As strict about the encoding as for every other path.
+        // As strict about the encoding, and about critical extensions, as for every other path.
         EndEntityCert::try_from(&CertificateDer::from(certificate.der()))?;
     }
-    for extension in x509.extensions() {
-        if extension.critical && !UNDERSTOOD.contains(&extension.oid) {
-            return Err(Refusal::UnsupportedExtension);
-        }
-        if extension.parsed_extension().error().is_some() {
-            return Err(Refusal::Malformed);
-        }
-    }
-    let purposes = x509.extended_key_usage().map_err(|_| Refusal::Malformed)?;
+    let purposes = certificate
+        .x509()
+        .extended_key_usage()
+        .map_err(|_| Refusal::Malformed)?;
     if purposes.is_some_and(|purposes| !purposes.value.client_auth) {
         return Err(Refusal::WrongUsage);
     }

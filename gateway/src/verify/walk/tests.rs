@@ -1,6 +1,6 @@
 use rcgen::{
-    BasicConstraints, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree,
-    IsCa, KeyUsagePurpose, NameConstraints, SanType,
+    BasicConstraints, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -97,6 +97,17 @@ fn a_forged_legacy_end_entity_is_refused() {
 }
 
 #[test]
+fn a_forged_step_below_a_real_intermediate_is_refused() {
+    let root = anchor(authority_params("root"));
+    let middle = below(&root, authority_params("middle"));
+    let stranger = below(&root, authority_params("stranger"));
+    let trusted = material(&[&root], ACCEPTING);
+    let device = version_one(&issue(&middle, &device_params("device")), stranger.key());
+    let list = [middle.der().clone()];
+    assert_eq!(refusal(&trusted, &device, &list), Refusal::BadSignature);
+}
+
+#[test]
 fn the_issuers_of_legacy_end_entities_are_held_to_all_rules() {
     let root = anchor(authority_params("root"));
     let trusted = material(&[&root], ACCEPTING);
@@ -106,7 +117,12 @@ fn the_issuers_of_legacy_end_entities_are_held_to_all_rules() {
     no_authority.is_ca = IsCa::ExplicitNoCa;
     let mut servers = authority_params("middle");
     servers.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let mut critical = authority_params("middle");
+    let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0]);
+    unknown.set_criticality(true);
+    critical.custom_extensions.push(unknown);
     for (params, expected) in [
+        (critical, Refusal::UnsupportedExtension),
         (no_signer, Refusal::WrongRole),
         (no_authority, Refusal::WrongRole),
         (servers, Refusal::WrongUsage),
@@ -126,6 +142,24 @@ fn the_issuers_of_legacy_end_entities_are_held_to_all_rules() {
         refusal(&trusted, &legacy(&lower), &list),
         Refusal::ConstraintViolated
     );
+}
+
+#[test]
+fn no_path_has_more_than_six_intermediates() {
+    let root = anchor(authority_params("root"));
+    let trusted = material(&[&root], ACCEPTING);
+    let mut list = Vec::new();
+    let mut issuer = root;
+    for level in 1..=7 {
+        issuer = below(&issuer, authority_params(&format!("level {level}")));
+        list.push(issuer.der().clone());
+        let found = verify(&trusted, &legacy(&issuer), &list).0.map(|_| ());
+        let expected = match level {
+            ..=6 => Ok(()),
+            _ => Err(Refusal::ConstraintViolated),
+        };
+        assert_eq!(found, expected, "{level} intermediates");
+    }
 }
 
 #[test]
@@ -212,6 +246,29 @@ fn a_permitted_directory_name_is_respected() {
 }
 
 #[test]
+fn an_anchor_constrains_as_well() {
+    let mut params = authority_params("root");
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![plant()],
+        excluded_subtrees: Vec::new(),
+    });
+    let root = anchor(params);
+    let trusted = material(&[&root], ACCEPTING);
+    for (organization, expected) in [
+        ("Plant 7", Ok(())),
+        ("Plant 8", Err(Refusal::ConstraintViolated)),
+    ] {
+        let mut params = device_params("device");
+        params.distinguished_name = directory(text(organization));
+        let device = issue(&root, &params);
+        let old = version_one(&device, root.key());
+        for device in [device, old] {
+            assert_eq!(verify(&trusted, &device, &none()).0.map(|_| ()), expected);
+        }
+    }
+}
+
+#[test]
 fn an_excluded_directory_name_is_refused_even_where_it_does_not_match() {
     let excluded = vec![GeneralSubtree::DirectoryName(directory(text("Other")))];
     assert_eq!(
@@ -254,6 +311,32 @@ fn constrained_addresses_are_refused_where_there_are_any() {
     let both = || [mail(), vec![plant()]].concat();
     assert_eq!(with(both(), Vec::new()), Ok(()));
     assert_eq!(with(both(), address()), Err(Refusal::ConstraintViolated));
+}
+
+#[test]
+fn an_address_in_the_subject_is_an_address_too() {
+    let root = anchor(authority_params("root"));
+    let mut params = authority_params("middle");
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![
+            plant(),
+            GeneralSubtree::Rfc822Name("plant.example".to_owned()),
+        ],
+        excluded_subtrees: Vec::new(),
+    });
+    let middle = below(&root, params);
+    let mut params = device_params("device");
+    params.distinguished_name = directory(text("Plant 7"));
+    let email_address = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
+    params
+        .distinguished_name
+        .push(email_address, text("a@other.example"));
+    let device = issue(&middle, &params);
+    let trusted = material(&[&root], Rules::default());
+    assert_eq!(
+        refusal(&trusted, &device, &[middle.der().clone()]),
+        Refusal::ConstraintViolated
+    );
 }
 
 #[test]
