@@ -22,6 +22,7 @@ mod material;
 mod names;
 mod path;
 mod refusal;
+pub mod revocation;
 mod signature;
 mod walk;
 

@@ -262,7 +262,7 @@ fn the_configuration_opens_nothing() {
 }
 
 /// The stages that only compute.
-const PURE: [&str; 8] = [
+const PURE: [&str; 17] = [
     "fetch/schedule",
     "identity",
     "authorize",
@@ -271,6 +271,15 @@ const PURE: [&str; 8] = [
     "admission/queue",
     "upstream/balance",
     "upstream/health",
+    "verify/authority",
+    "verify/revocation/der",
+    "verify/revocation/error",
+    "verify/revocation/issuer",
+    "verify/revocation/list",
+    "verify/revocation/reason",
+    "verify/revocation/scope",
+    "verify/revocation/set",
+    "verify/revocation/table",
 ];
 
 #[test]

@@ -24,6 +24,11 @@ impl AuthorityId {
         id.copy_from_slice(context.finish().as_ref());
         Self(id)
     }
+
+    /// The hash itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 #[cfg(test)]
