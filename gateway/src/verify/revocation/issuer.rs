@@ -5,6 +5,7 @@
 
 use rustls::pki_types::SignatureVerificationAlgorithm;
 use x509_parser::extensions::ParsedExtension;
+use x509_parser::oid_registry::OID_X509_EXT_KEY_USAGE;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::der::{self, Reader};
@@ -47,6 +48,7 @@ impl<'a> Authority<'a> {
         for extension in certificate.extensions() {
             match extension.parsed_extension() {
                 ParsedExtension::KeyUsage(usage) => may_sign_lists = usage.crl_sign(),
+                _ if extension.oid == OID_X509_EXT_KEY_USAGE => return Err(MalformedAuthority),
                 ParsedExtension::SubjectKeyIdentifier(_) => {
                     key_id = Some(
                         der::only(extension.value, der::OCTET_STRING)

@@ -97,7 +97,6 @@ impl Loader {
     ) -> Loaded {
         let mut errors = Vec::new();
         let mut files = HashMap::new();
-        let mut known = HashMap::new();
         let mut lists = Vec::new();
         for path in paths {
             for file in self.files_of(path, &mut errors) {
@@ -112,14 +111,15 @@ impl Loader {
                     }
                 };
                 lists.extend(found.iter().cloned());
-                known.insert(hash, found);
+                self.known.insert(hash, found);
                 files.insert(file, hash);
             }
         }
+        self.files = files;
         let (set, warnings) = RevocationSet::new(lists, previous);
         // A list that is not in force would be kept for nothing.
-        known.retain(|_, lists| lists.iter().any(|list| set.uses(list)));
-        *self = Self { known, files };
+        self.known
+            .retain(|_, lists| lists.iter().any(|list| set.uses(list)));
         Loaded {
             set,
             errors,
@@ -167,7 +167,8 @@ impl Loader {
 
     /// The files that `path` stands for, sorted. Of a folder that cannot be read, those that it had before.
     fn files_of(&self, path: &Path, errors: &mut Vec<FileError>) -> Vec<PathBuf> {
-        if !path.is_dir() {
+        let was_in = |file: &&PathBuf| file.parent() == Some(path);
+        if !path.is_dir() && !self.files.keys().any(|file| was_in(&file)) {
             return vec![path.to_owned()];
         }
         let mut files = match folder(path) {
@@ -177,11 +178,7 @@ impl Loader {
                     path: path.to_owned(),
                     error,
                 });
-                let before = self.files.keys();
-                before
-                    .filter(|file| file.parent() == Some(path))
-                    .cloned()
-                    .collect()
+                self.files.keys().filter(was_in).cloned().collect()
             }
         };
         files.sort();
@@ -206,19 +203,28 @@ fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| FileError::Read {
-            path: path.to_owned(),
-            error,
-        })?;
+    let unreadable = |error| FileError::Read {
+        path: path.to_owned(),
+        error,
+    };
+    let too_large = || FileError::TooLarge {
+        path: path.to_owned(),
+        limit: MAX_FILE_BYTES,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
+    // In one piece: a buffer that grows by doubling would take twice the memory.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    // It may have grown since.
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     match u64::try_from(bytes.len()) {
         Ok(length) if length <= MAX_FILE_BYTES => Ok(bytes),
-        _ => Err(FileError::TooLarge {
-            path: path.to_owned(),
-            limit: MAX_FILE_BYTES,
-        }),
+        _ => Err(too_large()),
     }
 }
 
@@ -401,6 +407,41 @@ mod tests {
         let loaded = fixture.load(Some(&loaded.set));
         assert!(loaded.errors.is_empty());
         assert!(fixture.revokes(&loaded.set, 8) && !fixture.revokes(&loaded.set, 7));
+    }
+
+    #[test]
+    fn a_folder_that_disappears_keeps_what_it_gave_before() {
+        let mut fixture = Fixture::new();
+        let path = fixture.folder.path().join("crl");
+        fs::create_dir(&path).unwrap();
+        fixture.write("crl/list.crl", &fixture.list(1, 7));
+        let paths = [fixture.folder.path().join("crl/")];
+        let mut loaded = fixture
+            .loader
+            .load(&paths, &[fixture.signer.authority()], None);
+        assert!(loaded.errors.is_empty());
+        fs::remove_dir_all(&path).unwrap();
+        for _ in 0..2 {
+            loaded = fixture
+                .loader
+                .load(&paths, &[fixture.signer.authority()], Some(&loaded.set));
+            assert!(!loaded.errors.is_empty());
+            assert!(fixture.revokes(&loaded.set, 7));
+        }
+    }
+
+    #[test]
+    fn one_list_in_two_files_is_kept_once() {
+        let mut fixture = Fixture::new();
+        let list = fixture.list(1, 7);
+        fixture.write("one.crl", &list);
+        fixture.write("two.crl", &list);
+        let first = fixture.load(None);
+        let kept = fixture.kept();
+        assert_eq!((kept.len(), first.warnings.len()), (1, 0));
+        let second = fixture.load(Some(&first.set));
+        assert_eq!(fixture.kept(), kept);
+        assert!(fixture.revokes(&second.set, 7));
     }
 
     #[test]

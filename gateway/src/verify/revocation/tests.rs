@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use proptest::prelude::{any, prop, proptest};
 use rcgen::KeyUsagePurpose;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use support::{
     LATER, NOW, Signer, TestList, boolean_extension, entry, extension, removal, revoked_for, write,
@@ -473,9 +474,34 @@ fn numbers_of_twenty_bytes_are_compared_as_numbers() {
 }
 
 #[test]
+fn a_partition_by_distribution_point_speaks_about_the_certificates_that_name_it() {
+    let signer = Signer::new("a");
+    let part = signer.rcgen_list(&[&[7]], Some("http://lists.test/1"));
+    let part = Arc::new(verify_list(&part, &[signer.authority()]).unwrap());
+    let (set, _) = set_of(&[part]);
+    let issuer = signer.authority().id();
+    for (point, serial, expected) in [
+        (Some("http://lists.test/1"), 1, Status::Good),
+        (Some("http://lists.test/2"), 1, Status::NoList),
+        (None, 1, Status::Good),
+        (
+            Some("http://lists.test/2"),
+            7,
+            Status::Revoked(Reason::KeyCompromise),
+        ),
+    ] {
+        let der = support::certificate(point);
+        let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+        let coverage = Coverage::of(Role::EndEntity, &certificate);
+        let key = RevocationKey::new(&issuer, &[serial]);
+        assert_eq!(set.status(&issuer, &key, &coverage, NOW), expected);
+    }
+}
+
+#[test]
 fn a_list_as_rcgen_writes_it_is_read() {
     let signer = Signer::new("a");
-    let der = signer.rcgen_list(&[&[1, 2, 3], &[0xff, 1]]);
+    let der = signer.rcgen_list(&[&[1, 2, 3], &[0xff, 1]], None);
     let list = Arc::new(verify_list(&der, &[signer.authority()]).unwrap());
     let (set, _) = set_of(&[list]);
     assert_eq!(
@@ -520,14 +546,36 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_signed_is_read_or_refused(tbs: Vec<u8>, contents: Vec<u8>) {
+    fn whatever_is_signed_is_read_or_refused(
+        entries: Vec<u8>,
+        contents: Vec<u8>,
+        number in any::<u8>(),
+        id: Vec<u8>,
+    ) {
         let signer = Signer::shared();
-        let list = TestList {
-            extensions: vec![extension(28, &contents)],
-            entries: vec![tbs],
-            ..full(1, &[])
-        };
-        let _ = verify_list(&list.signed_by(signer), &[signer.authority()]);
+        let unknown = [
+            write(der::OBJECT_IDENTIFIER, &id),
+            write(der::BOOLEAN, &[0xff]),
+            write(der::OCTET_STRING, &contents),
+        ];
+        let known = extension(number, &contents);
+        for part in [known, write(der::SEQUENCE, &unknown.concat())] {
+            let in_list = TestList {
+                extensions: vec![part.clone()],
+                ..full(1, &[])
+            };
+            let in_entry = TestList {
+                entries: vec![support::entry_with(&[7], &[part])],
+                ..full(1, &[])
+            };
+            let entries = TestList {
+                entries: vec![entries.clone()],
+                ..full(1, &[])
+            };
+            for list in [in_list, in_entry, entries] {
+                let _ = verify_list(&list.signed_by(signer), &[signer.authority()]);
+            }
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SerialNumber, SigningKey,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber, SigningKey,
 };
 use rustls::pki_types::alg_id;
 use time::OffsetDateTime;
@@ -313,8 +313,8 @@ impl Signer {
         certificate.tbs_certificate.subject.as_raw().to_vec()
     }
 
-    /// A list by rcgen.
-    pub(crate) fn rcgen_list(&self, serials: &[&[u8]]) -> Vec<u8> {
+    /// A list by rcgen, of one distribution point or of none.
+    pub(crate) fn rcgen_list(&self, serials: &[&[u8]], point: Option<&str>) -> Vec<u8> {
         let time = |seconds: u64| {
             OffsetDateTime::from_unix_timestamp(seconds.try_into().unwrap()).unwrap()
         };
@@ -331,11 +331,28 @@ impl Signer {
             this_update: time(NOW - 1),
             next_update: time(LATER),
             crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
+            issuing_distribution_point: point.map(|uri| CrlIssuingDistributionPoint {
+                distribution_point: distribution_point(uri),
+                scope: None,
+            }),
             revoked_certs,
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let issuer = Issuer::from_params(&self.params, self.key.pair());
         list.signed_by(&issuer).unwrap().der().to_vec()
+    }
+}
+
+/// A certificate whose lists are found at this point.
+pub(crate) fn certificate(point: Option<&str>) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.crl_distribution_points = point.map(distribution_point).into_iter().collect();
+    let key = KeyPair::generate().unwrap();
+    params.self_signed(&key).unwrap().der().to_vec()
+}
+
+fn distribution_point(uri: &str) -> CrlDistributionPoint {
+    CrlDistributionPoint {
+        uris: vec![uri.to_owned()],
     }
 }
