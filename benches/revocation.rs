@@ -145,6 +145,7 @@ fn load(criterion: &mut Criterion) {
         bencher.iter(|| {
             let list = verify_list(black_box(&fixture.der), &authorities).unwrap();
             assert_eq!(list.entries(), LARGE);
+            assert!(list.bytes() <= 24 * (LARGE + 1));
             list
         });
     });

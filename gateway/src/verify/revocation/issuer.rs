@@ -166,7 +166,7 @@ impl VerifiedList {
 }
 
 /// Parses a list in DER, finds its issuer among `authorities` and checks its signature. Whether it is stale is a
-/// question for later.
+/// question for later; that its thisUpdate may lie in the future makes what it revokes no less revoked.
 ///
 /// # Errors
 /// Why it cannot be used.

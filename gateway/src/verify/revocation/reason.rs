@@ -2,7 +2,8 @@
 
 use super::der::Malformed;
 
-/// Why a certificate was revoked. No entry says [`RemoveFromList`](Self::RemoveFromList) of a revoked certificate.
+/// Why a certificate was revoked. [`RemoveFromList`](Self::RemoveFromList) takes a revocation back and is never the reason
+/// for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reason {

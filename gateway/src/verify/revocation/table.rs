@@ -4,6 +4,8 @@
 //! at one. At most two thirds of the places are taken, so that a certificate that is not revoked is recognized within a
 //! cache line or two.
 
+use std::fmt;
+
 use aws_lc_rs::digest;
 
 use super::list::without_leading_zeros;
@@ -35,10 +37,19 @@ impl RevocationKey {
 }
 
 /// Revoked certificates, each with its reason.
-#[derive(Debug)]
 pub(super) struct Table {
     places: Box<[u128]>,
     count: usize,
+}
+
+// By hand, so that a stray `{:?}` does not print a million hashes.
+impl fmt::Debug for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Table")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Table {
