@@ -25,6 +25,7 @@ use rcgen::{
 };
 use rcgen::{PublicKeyData, SerialNumber};
 use time::{Duration, OffsetDateTime};
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::IssueError;
@@ -249,6 +250,30 @@ impl Authority {
     /// Its private key as a PEM block `PRIVATE KEY`.
     pub fn key_pem(&self) -> String {
         pem_block("PRIVATE KEY", self.issuer.key().serialized_der())
+    }
+
+    pub(crate) fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
+    /// Its subject as DER, byte for byte: who looks for an issuer compares names.
+    pub(crate) fn subject_der(&self) -> Result<Vec<u8>, IssueError> {
+        let (_, certificate) = X509Certificate::from_der(&self.certificate)
+            .map_err(|_| IssueError::UnreadableCertificate)?;
+        Ok(certificate.subject().as_raw().to_vec())
+    }
+
+    /// Its subject key identifier, which is what it issues points back to (RFC 5280 section 4.2.1.2).
+    pub(crate) fn key_id(&self) -> Result<Vec<u8>, IssueError> {
+        let (_, certificate) = X509Certificate::from_der(&self.certificate)
+            .map_err(|_| IssueError::UnreadableCertificate)?;
+        certificate
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+                _ => None,
+            })
+            .ok_or(IssueError::UnreadableCertificate)
     }
 
     /// Last second of its own validity.

@@ -8,8 +8,10 @@ mod documents;
 mod exit;
 mod interrupt;
 mod progress_bar;
+mod revocation;
 
 pub(crate) use arguments::{Arguments, Command};
 pub(crate) use commands::{fleet, inspect, sign};
 pub(crate) use documents::{completions, man};
 pub(crate) use exit::exit;
+pub(crate) use revocation::{crl, renew, revoke};

@@ -51,11 +51,35 @@ impl Entropy {
     pub(crate) fn serial(&self, place: Place) -> Result<Vec<u8>, IssueError> {
         let mut bytes = vec![0; SERIAL_BYTES];
         self.fill("serial", place, 0, &mut bytes)?;
-        if let Some(first) = bytes.first_mut() {
-            // The sign bit clear makes it positive, the next one set makes every serial number equally long.
-            *first = (*first & 0x7f) | 0x40;
-        }
+        make_positive(&mut bytes);
         Ok(bytes)
+    }
+
+    /// Calls `each` with as many serial numbers, for those who want millions: unlike [`Entropy::serial`], it draws many at
+    /// a time.
+    pub(crate) fn each_serial(
+        &self,
+        role: &'static str,
+        of: &str,
+        count: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), IssueError> {
+        // HKDF gives at most 255 hashes of 32 bytes for one place.
+        const AT_ONCE: usize = 500;
+        let mut bytes = vec![0; AT_ONCE * SERIAL_BYTES];
+        let mut left = count;
+        let mut block = 0;
+        while left > 0 {
+            let purpose = format!("serials of {of}");
+            self.fill(&purpose, Place::new(role, block), 0, &mut bytes)?;
+            for serial in bytes.chunks_exact_mut(SERIAL_BYTES).take(left) {
+                make_positive(serial);
+                each(serial);
+            }
+            left = left.saturating_sub(AT_ONCE);
+            block += 1;
+        }
+        Ok(())
     }
 
     /// Four bytes as text, to tell one fleet's names from another's.
@@ -128,6 +152,13 @@ impl Entropy {
                     .map_err(|_| IssueError::Random)
             }
         }
+    }
+}
+
+fn make_positive(serial: &mut [u8]) {
+    if let Some(first) = serial.first_mut() {
+        // The sign bit clear makes it positive, the next one set makes every serial number equally long.
+        *first = (*first & 0x7f) | 0x40;
     }
 }
 

@@ -4,6 +4,7 @@
 //! certificates one by one in memory. Deliberately prints nothing: how far it has come is told to a [`Progress`].
 
 mod error;
+mod issuers;
 mod mint;
 mod open;
 mod progress;
@@ -13,6 +14,7 @@ mod workers;
 use std::path::Path;
 
 pub use error::Error;
+pub(crate) use issuers::Issuers;
 pub use mint::Mint;
 pub use open::{Fleet, OpenError};
 pub use progress::{Progress, Silent};

@@ -7,11 +7,17 @@
 //! DIR/intermediate-00.pem  .key           the issuing intermediates; each file goes on with the policy layers above
 //! DIR/server.pem  server.key
 //! DIR/devices/00/device-000042.pem        end entity, intermediates, PKCS#8 key
+//! DIR/crl/revoked.json                    what is revoked, and the number of the last list
+//! DIR/crl/intermediate-00.pem             an authority's revocation list; .delta.pem; .crl where it is DER
 //! ```
 //!
 //! Paths only; deliberately reads nothing. The manifest is read by [`crate::manifest`].
 
+mod authority_name;
+
 use std::path::{Path, PathBuf};
+
+pub use authority_name::AuthorityName;
 
 /// The most devices that a fleet can have: ids are six digits wide.
 pub const MOST_DEVICES: usize = 1_000_000;
@@ -90,6 +96,32 @@ impl Layout {
     /// The server's key.
     pub fn server_key(&self) -> PathBuf {
         self.root.join("server.key")
+    }
+
+    /// An authority's certificate and key.
+    pub fn authority(&self, name: AuthorityName) -> (PathBuf, PathBuf) {
+        match name {
+            AuthorityName::TrustAnchor => (self.trust_anchor(), self.trust_anchor_key()),
+            AuthorityName::Policy(layer) => (self.policy(layer), self.policy_key(layer)),
+            AuthorityName::Intermediate(number) => {
+                (self.intermediate(number), self.intermediate_key(number))
+            }
+        }
+    }
+
+    /// The folder of revocation lists.
+    pub fn crl_folder(&self) -> PathBuf {
+        self.root.join("crl")
+    }
+
+    /// The record of what is revoked, `crl/revoked.json`.
+    pub fn revoked(&self) -> PathBuf {
+        self.crl_folder().join("revoked.json")
+    }
+
+    /// An authority's full revocation list as PEM.
+    pub fn crl(&self, issuer: AuthorityName) -> PathBuf {
+        self.crl_folder().join(format!("{issuer}.pem"))
     }
 
     /// The folder of all devices' folders.

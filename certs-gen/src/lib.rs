@@ -10,6 +10,7 @@
 //! * [`fleet`] makes a whole fleet in a folder, or in memory one device at a time;
 //! * [`authority`] is the PKI without files, for tests that need an odd certificate;
 //! * [`layout`] and [`manifest`] are the contract with those who read the folder;
+//! * [`revocation`] records what is revoked, [`crl`] makes the lists of it, [`renew`] gives a device a new certificate;
 //! * [`sign`] answers a certificate signing request, [`inspect`] says in words what a file holds.
 //!
 //! What it deliberately does not do: hold keys in hardware, speak ACME or any other enrolment protocol, or
@@ -19,6 +20,8 @@
 
 pub mod authority;
 pub mod credential;
+pub mod crl;
+mod der;
 mod entropy;
 pub mod fleet;
 pub mod inspect;
@@ -29,7 +32,10 @@ pub mod manifest;
 pub mod names;
 mod private_file;
 mod public_key;
+pub mod renew;
+pub mod revocation;
 pub mod sign;
+mod signed;
 mod staging;
 
 pub use issue_error::IssueError;

@@ -14,6 +14,9 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Fleet(arguments) => cli::fleet(&arguments),
         Command::Sign(arguments) => cli::sign(&arguments),
+        Command::Revoke(arguments) => cli::revoke(&arguments),
+        Command::Crl(arguments) => cli::crl(&arguments),
+        Command::Renew(arguments) => cli::renew(&arguments),
         Command::Inspect(arguments) => cli::inspect(&arguments),
         Command::Completions { shell } => cli::completions(shell),
         Command::Man { command } => cli::man(command.as_deref()),

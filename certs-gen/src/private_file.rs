@@ -1,9 +1,11 @@
 //! Files and folders with the right mode from their first moment, and errors that say what to do.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// A file or folder could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,48 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), WriteError> {
         })
 }
 
+/// Writes a file with this mode (less the umask) beside `path`, and removes it again unless it is renamed.
+pub(crate) fn write_beside(
+    path: &Path,
+    mode: u32,
+    contents: &[u8],
+) -> Result<NamedTempFile, WriteError> {
+    let write = || -> io::Result<NamedTempFile> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".certs-gen.partial-")
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(folder_of(path))?;
+        file.write_all(contents)?;
+        Ok(file)
+    };
+    write().map_err(|error| WriteError {
+        path: path.to_owned(),
+        source: without_temporary_name(&error),
+    })
+}
+
+/// Puts a file with this mode (less the umask) at `path`, or replaces what is there, in one step; afterwards it is on the
+/// disk, also if the power fails.
+pub(crate) fn replace(path: &Path, mode: u32, contents: &[u8]) -> Result<(), WriteError> {
+    let file = write_beside(path, mode, contents)?;
+    let settle = || -> io::Result<()> {
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(folder_of(path))?.sync_all()
+    };
+    settle().map_err(|error| WriteError {
+        path: path.to_owned(),
+        source: without_temporary_name(&error),
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 fn create(path: &Path, mode: u32, contents: &[u8]) -> Result<(), WriteError> {
     OpenOptions::new()
         .write(true)
@@ -61,10 +105,10 @@ pub(crate) fn explain(error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             return "the folder around it does not exist; make it first".to_owned();
         }
-        io::ErrorKind::StorageFull => "free some space or choose another --out",
-        io::ErrorKind::QuotaExceeded => "free some of the quota or choose another --out",
+        io::ErrorKind::StorageFull => "free some space or choose another place",
+        io::ErrorKind::QuotaExceeded => "free some of the quota or choose another place",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "choose an --out where you may write"
+            "choose a place where you may write"
         }
         _ => return error.to_string(),
     };

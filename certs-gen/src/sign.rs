@@ -13,9 +13,7 @@ mod error;
 mod profile;
 mod request;
 
-use std::fs::Permissions;
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use time::{Duration, OffsetDateTime};
@@ -26,7 +24,7 @@ pub use profile::Profile;
 use crate::authority::EndEntitySpec;
 use crate::credential::chain_pem;
 use crate::fleet::Fleet;
-use crate::private_file::{WriteError, without_temporary_name};
+use crate::private_file::{WriteError, without_temporary_name, write_beside};
 use request::Request;
 
 /// Larger requests are refused unread: a request with the largest RSA key and many names has a few kilobytes.
@@ -118,23 +116,7 @@ fn read_request(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn write_beside_and_rename(path: &Path, contents: &[u8], force: bool) -> Result<(), Error> {
-    let failed = |error: io::Error| {
-        let source = without_temporary_name(&error);
-        Error::Write(WriteError {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".certs-gen.partial-")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(contents).map_err(failed)?;
+    let file = write_beside(path, 0o644, contents).map_err(Error::Write)?;
     let outcome = if force {
         file.persist(path)
     } else {
@@ -145,6 +127,9 @@ fn write_beside_and_rename(path: &Path, contents: &[u8], force: bool) -> Result<
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
             Err(Error::Exists(path.to_owned()))
         }
-        Err(error) => Err(failed(error.error)),
+        Err(error) => Err(Error::Write(WriteError {
+            path: path.to_owned(),
+            source: without_temporary_name(&error.error),
+        })),
     }
 }

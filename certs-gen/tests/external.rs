@@ -14,10 +14,13 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use certs_gen::crl::{self, CrlSpec};
 use certs_gen::fleet::{self, FleetSpec, Silent};
 use certs_gen::inspect::inspect;
 use certs_gen::key::KeyKind;
 use certs_gen::layout::Layout;
+use certs_gen::renew::{RenewSpec, renew};
+use certs_gen::revocation::{Reason, RevokeSpec, revoke};
 use certs_gen::sign::{Error, Profile, Refusal, SignSpec, sign};
 use time::OffsetDateTime;
 
@@ -348,6 +351,105 @@ fn files_made_by_openssl_are_described() {
     );
     let words = described(&["x509", "-req", "-in", "old.csr", "-signkey", "key"]);
     assert!(words.contains("1 (without extensions)"), "{words}");
+}
+
+/// What `openssl crl` says of a list, once it has verified its signature.
+fn crl_text(layout: &Layout, list: &str, issuer: &str) -> String {
+    let (list, issuer) = (layout.crl_folder().join(list), layout.root().join(issuer));
+    let (list, issuer) = (list.to_str().unwrap(), issuer.to_str().unwrap());
+    let arguments = ["crl", "-noout", "-text", "-CAfile", issuer, "-in", list];
+    let text = openssl(layout.root(), &arguments);
+    assert!(text.contains("verify OK"), "{text}");
+    text
+}
+
+fn assert_says(text: &str, expected: &[&str]) {
+    for line in expected {
+        assert!(text.contains(line), "{line:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn openssl_reads_every_list() {
+    for kind in KeyKind::ALL {
+        let around = tempfile::tempdir().unwrap();
+        let layout = generate(around.path(), |spec| spec.ca_key = kind);
+        let spec = CrlSpec::new(layout.root());
+        let mut revocation = RevokeSpec::new(layout.root());
+        revocation.devices = vec!["device-000001".to_owned()];
+        revocation.reason = Some(Reason::KeyCompromise);
+        revoke(&revocation).unwrap();
+        crl::write(&spec).unwrap();
+        let text = crl_text(&layout, "intermediate-00.pem", "intermediate-00.pem");
+        assert_says(
+            &text,
+            &[
+                "Version 2",
+                "CRL Number: \n                1\n",
+                "Authority Key Identifier",
+                "Key Compromise",
+                "Next Update: ",
+            ],
+        );
+        assert_eq!(text.matches("Serial Number").count(), 1, "{text}");
+        let empty = crl_text(&layout, "trust-anchor.pem", "trust-anchor.pem");
+        assert_says(&empty, &["No Revoked Certificates."]);
+
+        revocation.devices = vec!["device-000000".to_owned()];
+        revocation.reason = None;
+        revoke(&revocation).unwrap();
+        let delta = CrlSpec {
+            delta: true,
+            ..spec
+        };
+        crl::write(&delta).unwrap();
+        let text = crl_text(&layout, "intermediate-00.delta.pem", "intermediate-00.pem");
+        let indicator = "Delta CRL Indicator: critical\n                1\n";
+        assert_says(&text, &[indicator, "CRL Number: \n                2\n"]);
+        assert_eq!(text.matches("Serial Number").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn openssl_refuses_what_is_revoked_and_takes_what_is_renewed() {
+    let around = tempfile::tempdir().unwrap();
+    let layout = generate(around.path(), |spec| spec.depth = 2);
+    let mut revocation = RevokeSpec::new(layout.root());
+    revocation.devices = vec!["device-000001".to_owned()];
+    revoke(&revocation).unwrap();
+    let lists = crl::write(&CrlSpec::new(layout.root())).unwrap().lists;
+    let all: String = lists
+        .iter()
+        .map(|list| std::fs::read_to_string(&list.path).unwrap())
+        .collect();
+    std::fs::write(layout.root().join("all.pem"), all).unwrap();
+    let verify = |device: usize| {
+        let file = layout.device_path(device);
+        let file = file.to_str().unwrap();
+        let lists = [
+            "verify",
+            "-x509_strict",
+            "-crl_check_all",
+            "-CRLfile",
+            "all.pem",
+        ];
+        let files = ["-CAfile", "trust-anchor.pem", "-untrusted", file, file];
+        let output = run(layout.root(), "openssl", &[&lists[..], &files].concat());
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    assert!(verify(0).0, "{}", verify(0).1);
+    assert!(!verify(1).0);
+    assert!(
+        verify(1).1.contains("certificate revoked"),
+        "{}",
+        verify(1).1
+    );
+    renew(&RenewSpec::new(layout.root(), "device-000001")).unwrap();
+    assert!(verify(1).0, "{}", verify(1).1);
+    assert_verifies(&layout, &layout.device_path(1), "sslclient");
 }
 
 /// `openssl s_server`, which insists on a client certificate; ended when dropped.

@@ -105,7 +105,34 @@ fn usage_errors_name_the_flag_and_exit_2() {
         &["--devices", "1", "--spiffe-domain", "A"],
         "--spiffe-domain",
     );
-    fails(folder, &["revoke"], 2, &["revoke"]);
+    fails(folder, &["revoke"], 2, &["--ca"]);
+    fails(
+        folder,
+        &["revoke", "--ca", "pki"],
+        2,
+        &["--device", "--serial"],
+    );
+    let serial = ["revoke", "--ca", "pki", "--serial", "xyz"];
+    fails(folder, &serial, 2, &["--serial", "xyz", "hexadecimal"]);
+    let reason = [
+        "revoke", "--ca", "pki", "--device", "d", "--reason", "boredom",
+    ];
+    fails(folder, &reason, 2, &["--reason", "key-compromise"]);
+    let name = ["revoke", "--ca", "pki", "--intermediate", "first"];
+    fails(folder, &name, 2, &["--intermediate", "intermediate-00"]);
+    let crl = |more: &[&str], flag: &str| {
+        fails(
+            folder,
+            &[&["crl", "--ca", "pki"], more].concat(),
+            2,
+            &[flag],
+        );
+    };
+    crl(&["--next-update", "0s"], "--next-update");
+    crl(&["--pad", "10000001"], "--pad");
+    crl(&["--seed", "7"], "--pad");
+    let renew = ["renew", "--ca", "pki", "--device", "d", "--validity", "0s"];
+    fails(folder, &renew, 2, &["--validity"]);
     fails(folder, &["man", "nothing"], 2, &["nothing", "fleet"]);
     assert!(names(folder).is_empty());
 }
@@ -254,6 +281,98 @@ fn sign_writes_a_chain_and_never_over_a_file() {
 }
 
 #[test]
+fn revoke_list_and_renew() {
+    let around = tempfile::tempdir().unwrap();
+    let folder = around.path();
+    succeeds(folder, &["fleet", "--out", "pki", "--devices", "2"]);
+    let revoke = [
+        "revoke",
+        "--ca",
+        "pki",
+        "--device",
+        "device-000001",
+        "--reason",
+        "key-compromise",
+    ];
+    assert!(succeeds(folder, &revoke).starts_with("revoked device-000001, serial "));
+    let again = succeeds(folder, &revoke);
+    assert!(again.starts_with("already revoked on "), "{again}");
+    let said = succeeds(folder, &["crl", "--ca", "pki"]);
+    assert!(
+        said.contains("pki/crl/intermediate-00.pem: list 1, 1 revoked"),
+        "{said}"
+    );
+    assert!(
+        said.contains("pki/crl/trust-anchor.pem: list 1, 0 revoked"),
+        "{said}"
+    );
+    let said = succeeds(folder, &["crl", "--ca", "pki", "--delta"]);
+    assert!(
+        said.contains("intermediate-00.delta.pem: delta 2 to 1, 0 revoked"),
+        "{said}"
+    );
+    let words = succeeds(folder, &["inspect", "pki/crl/intermediate-00.delta.pem"]);
+    assert!(words.contains("adds to full list 1"), "{words}");
+    let renew = ["renew", "--ca", "pki", "--device", "device-000001"];
+    assert!(succeeds(folder, &renew).starts_with("renewed device-000001, valid until "));
+    assert!(
+        succeeds(folder, &revoke).starts_with("revoked"),
+        "a new certificate"
+    );
+
+    let unknown = ["--ca", "pki", "--device", "device-000002"];
+    for command in ["revoke", "renew"] {
+        fails(
+            folder,
+            &[&[command], &unknown[..]].concat(),
+            1,
+            &["--device device-000002"],
+        );
+        fails(
+            folder,
+            &[command, "--ca", "none", "--device", "device-000000"],
+            1,
+            &["none/fleet.json"],
+        );
+    }
+    fails(folder, &["crl", "--ca", "none"], 1, &["none/fleet.json"]);
+    fs::write(folder.join("pki/crl/revoked.json"), "{").unwrap();
+    fails(folder, &revoke, 1, &["pki/crl/revoked.json"]);
+}
+
+#[test]
+fn a_file_system_that_takes_no_more_leaves_the_record_as_it_was() {
+    let around = tempfile::tempdir().unwrap();
+    let folder = around.path();
+    succeeds(folder, &["fleet", "--out", "pki", "--devices", "9"]);
+    succeeds(
+        folder,
+        &["revoke", "--ca", "pki", "--device", "device-000000"],
+    );
+    let before = fs::read(folder.join("pki/crl/revoked.json")).unwrap();
+    let devices: String = (1..9)
+        .map(|index| format!(" --device device-{index:06}"))
+        .collect();
+    let script = format!("trap '' XFSZ; ulimit -f 1; exec \"$0\" revoke --ca pki{devices}");
+    let output = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_certs-gen")])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("pki/crl/revoked.json"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(
+        fs::read(folder.join("pki/crl/revoked.json")).unwrap(),
+        before
+    );
+    assert_eq!(names(&folder.join("pki/crl")), ["revoked.json"]);
+}
+
+#[test]
 fn inspect_in_words_and_as_json() {
     let around = tempfile::tempdir().unwrap();
     let folder = around.path();
@@ -298,7 +417,9 @@ fn documents() {
     );
     assert!(succeeds(folder, &["--version"]).contains("AWS-LC"));
     let help = succeeds(folder, &["--help"]);
-    for later in ["revoke", "crl", "renew", "faults"] {
-        assert!(!help.contains(later), "{later}");
+    for command in ["revoke", "crl", "renew"] {
+        assert!(help.contains(command), "{command}");
+        let examples = format!("certs-gen {command} --ca pki");
+        assert!(succeeds(folder, &[command, "--help"]).contains(&examples));
     }
 }

@@ -1,5 +1,7 @@
 //! The flags, and the help that explains them.
 
+mod revocation;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,9 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use revocation::{CRL_NOTES, RENEW_NOTES, REVOKE_NOTES};
+pub(crate) use revocation::{CrlArguments, RenewArguments, RevokeArguments};
 
 fn version() -> &'static str {
     concat!(
@@ -37,6 +42,10 @@ Examples:
     curl --cacert pki/trust-anchor.pem --cert pki/devices/00/device-000042.pem \\
          https://localhost:8443/
 
+  A device that is not to be served any more, and the lists that say so:
+    certs-gen revoke --ca pki --device device-000042 --reason key-compromise
+    certs-gen crl --ca pki
+
   A device that makes its own key:
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
             -keyout pump.key -subj /CN=pump-7 -out pump.csr
@@ -53,6 +62,15 @@ pub(crate) enum Command {
     /// Answer a certificate signing request with a chain
     #[command(after_long_help = SIGN_NOTES)]
     Sign(SignArguments),
+    /// Record that certificates are revoked
+    #[command(after_long_help = REVOKE_NOTES)]
+    Revoke(RevokeArguments),
+    /// Make the revocation lists of a fleet, full or delta
+    #[command(after_long_help = CRL_NOTES)]
+    Crl(CrlArguments),
+    /// Give a device a new certificate in place of the one it has
+    #[command(after_long_help = RENEW_NOTES)]
+    Renew(RenewArguments),
     /// Say in words what a file holds: certificate, chain, key, request or revocation list
     #[command(after_long_help = INSPECT_NOTES)]
     Inspect(InspectArguments),

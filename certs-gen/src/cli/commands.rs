@@ -1,4 +1,4 @@
-//! What each command calls, and what it says of the outcome.
+//! What fleet, sign and inspect call, and what they say of the outcome.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -103,7 +103,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn in_words(time: OffsetDateTime) -> String {
+pub(super) fn in_words(time: OffsetDateTime) -> String {
     let whole_seconds = time.replace_nanosecond(0).unwrap_or(time);
     whole_seconds
         .format(&Rfc3339)
@@ -111,7 +111,7 @@ fn in_words(time: OffsetDateTime) -> String {
 }
 
 /// Writes to standard output; that a reader such as `head` has gone is not an error.
-fn print(text: &str) -> Result<()> {
+pub(super) fn print(text: &str) -> Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome.context("cannot write to standard output"),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use certs_gen::{fleet, sign};
+use certs_gen::{fleet, renew, revocation, sign};
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -27,7 +27,11 @@ pub(crate) fn exit(outcome: anyhow::Result<()>) -> ExitCode {
 
 /// The error in one line. The library's own are complete sentences, which say of their causes what is worth saying.
 fn sentence(error: &anyhow::Error) -> String {
-    if error.is::<fleet::Error>() || error.is::<sign::Error>() {
+    let is_sentence = error.is::<fleet::Error>()
+        || error.is::<sign::Error>()
+        || error.is::<revocation::Error>()
+        || error.is::<renew::Error>();
+    if is_sentence {
         error.to_string()
     } else {
         format!("{error:#}")
@@ -35,12 +39,14 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<UsageError>().is_some() {
-        return WRONG_USAGE;
+    if let Some(fleet::Error::Cancelled) = error.downcast_ref() {
+        return INTERRUPTED;
     }
-    match error.downcast_ref::<fleet::Error>() {
-        Some(fleet::Error::Cancelled) => INTERRUPTED,
-        Some(error) if error.is_usage() => WRONG_USAGE,
-        _ => FAILED,
-    }
+    let is_usage = error.is::<UsageError>()
+        || error.downcast_ref().is_some_and(fleet::Error::is_usage)
+        || error
+            .downcast_ref()
+            .is_some_and(revocation::Error::is_usage)
+        || error.downcast_ref().is_some_and(renew::Error::is_usage);
+    if is_usage { WRONG_USAGE } else { FAILED }
 }

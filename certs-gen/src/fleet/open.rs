@@ -9,7 +9,7 @@ use crate::IssueError;
 use crate::authority::Authority;
 use crate::credential::{Credential, CredentialError};
 use crate::key::PrivateKey;
-use crate::layout::Layout;
+use crate::layout::{AuthorityName, Layout};
 use crate::manifest::{Manifest, ManifestError};
 
 /// A fleet that lies in a folder.
@@ -83,16 +83,42 @@ impl Fleet {
         Credential::from_pem(&read(&path)?).map_err(|source| OpenError::Credential { path, source })
     }
 
+    /// The names of its authorities: the trust anchor, the policy layers, the intermediates.
+    pub fn authorities(&self) -> impl Iterator<Item = AuthorityName> + use<> {
+        let policies = (1..self.manifest.depth).map(AuthorityName::Policy);
+        let intermediates = (0..self.manifest.intermediates).map(AuthorityName::Intermediate);
+        std::iter::once(AuthorityName::TrustAnchor)
+            .chain(policies)
+            .chain(intermediates)
+    }
+
+    /// Whether this authority issues to devices.
+    pub fn issues_devices(&self, name: AuthorityName) -> bool {
+        match name {
+            AuthorityName::TrustAnchor => self.manifest.intermediates == 0,
+            AuthorityName::Policy(_) => false,
+            AuthorityName::Intermediate(_) => true,
+        }
+    }
+
     /// Reads the authority that signs requests: the first intermediate if there is one, else the trust anchor.
     ///
     /// # Errors
     /// [`OpenError`] if its certificate or key is missing, or they do not belong together.
     pub fn issuer(&self) -> Result<Authority, OpenError> {
-        let (certificate, key) = if self.manifest.intermediates > 0 {
-            (self.layout.intermediate(0), self.layout.intermediate_key(0))
+        self.authority(if self.manifest.intermediates > 0 {
+            AuthorityName::Intermediate(0)
         } else {
-            (self.layout.trust_anchor(), self.layout.trust_anchor_key())
-        };
+            AuthorityName::TrustAnchor
+        })
+    }
+
+    /// Reads an authority.
+    ///
+    /// # Errors
+    /// [`OpenError`] if its certificate or key is missing, or they do not belong together.
+    pub fn authority(&self, name: AuthorityName) -> Result<Authority, OpenError> {
+        let (certificate, key) = self.layout.authority(name);
         let bad_key = |source| OpenError::Authority {
             path: key.clone(),
             source,
@@ -103,15 +129,47 @@ impl Fleet {
         };
         let block = pem::parse(read(&key)?).map_err(|_| bad_key(IssueError::UnreadableKey))?;
         let private_key = PrivateKey::from_der(block.contents()).map_err(bad_key)?;
-        let mut path = pem::parse_many(read(&certificate)?)
-            .map_err(|_| bad_certificate(IssueError::UnreadableCertificate))?
-            .into_iter()
-            .map(pem::Pem::into_contents);
+        let mut path = certificates(&certificate)?.into_iter();
         let own = path
             .next()
             .ok_or_else(|| bad_certificate(IssueError::UnreadableCertificate))?;
         Authority::from_parts(own, &path.collect::<Vec<_>>(), private_key).map_err(bad_certificate)
     }
+
+    /// Reads an authority's own certificate as DER, without its key.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file is missing or not a certificate.
+    pub fn authority_certificate(&self, name: AuthorityName) -> Result<Vec<u8>, OpenError> {
+        let (path, _) = self.layout.authority(name);
+        first_certificate(&path)
+    }
+
+    /// Reads the server's own certificate as DER.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file is missing or not a certificate.
+    pub fn server_certificate(&self) -> Result<Vec<u8>, OpenError> {
+        first_certificate(&self.layout.server())
+    }
+}
+
+fn first_certificate(path: &Path) -> Result<Vec<u8>, OpenError> {
+    certificates(path)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| OpenError::Authority {
+            path: path.to_owned(),
+            source: IssueError::UnreadableCertificate,
+        })
+}
+
+fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, OpenError> {
+    let blocks = pem::parse_many(read(path)?).map_err(|_| OpenError::Authority {
+        path: path.to_owned(),
+        source: IssueError::UnreadableCertificate,
+    })?;
+    Ok(blocks.into_iter().map(pem::Pem::into_contents).collect())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, OpenError> {

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 use time::OffsetDateTime;
+use x509_parser::der_parser::der::parse_der_integer;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::CertificateRevocationList;
+use x509_parser::oid_registry::OID_X509_EXT_DELTA_CRL_INDICATOR;
+use x509_parser::prelude::{CertificateRevocationList, X509Extension};
 
 use super::certificate::{algorithm, rfc3339, serial};
 use super::{ExtensionsItem, Lifetime};
@@ -23,6 +25,8 @@ pub struct RevocationListItem {
     pub this_update: OffsetDateTime,
     /// cRLNumber, decimal.
     pub number: Option<String>,
+    /// In a delta list, the number of the full list that it adds to, decimal (RFC 5280 section 5.2.4).
+    pub delta_to: Option<String>,
     /// The key identifier of its issuer, hexadecimal.
     pub authority_key_id: Option<String>,
     /// How many certificates it revokes.
@@ -73,10 +77,22 @@ impl RevocationListItem {
                 .map(|next_update| Lifetime::at(now, this_update, next_update.to_datetime())),
             this_update,
             number,
+            delta_to: list.extensions().iter().find_map(delta_to),
             authority_key_id: ExtensionsItem::of(extensions()).authority_key_id,
             revoked_count: revoked.len(),
             revoked,
             sha256: fingerprint(list.as_raw()),
         }
     }
+}
+
+/// The BaseCRLNumber of a delta list; the parser leaves it to us.
+fn delta_to(extension: &X509Extension<'_>) -> Option<String> {
+    if extension.oid != OID_X509_EXT_DELTA_CRL_INDICATOR {
+        return None;
+    }
+    let base = parse_der_integer(extension.value)
+        .ok()
+        .and_then(|(_, integer)| integer.as_biguint().ok());
+    Some(base.map_or_else(|| "malformed".to_owned(), |base| base.to_string()))
 }

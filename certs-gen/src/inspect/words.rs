@@ -102,6 +102,9 @@ impl Text {
         if let Some(number) = &item.number {
             self.line("number", number);
         }
+        if let Some(base) = &item.delta_to {
+            self.line("delta", &format!("adds to full list {base}"));
+        }
         match &item.validity {
             Some(validity) => self.lifetime(validity),
             None => self.line(
