@@ -256,6 +256,11 @@ impl Authority {
         self.issuer.key()
     }
 
+    /// Itself and the intermediates above, nearest first; empty for a trust anchor.
+    pub(crate) fn path(&self) -> &[Vec<u8>] {
+        &self.path
+    }
+
     /// Its subject as DER, byte for byte: who looks for an issuer compares names.
     pub(crate) fn subject_der(&self) -> Result<Vec<u8>, IssueError> {
         let (_, certificate) = X509Certificate::from_der(&self.certificate)

@@ -24,7 +24,13 @@ pub use crate::manifest::Manifest;
 
 use crate::layout::{DEVICES_PER_FOLDER, Layout};
 use crate::private_file::{create_folder, create_private, create_public};
-use crate::staging::Staging;
+use crate::staging::{Kind, Staging};
+
+const KIND: Kind = Kind {
+    noun: "a fleet",
+    manifest: "fleet.json",
+    schema: "certs-gen.fleet/",
+};
 
 /// Makes the fleet and puts it at `spec.out`: whole, or not at all.
 ///
@@ -36,7 +42,7 @@ use crate::staging::Staging;
 pub fn generate(spec: &FleetSpec, progress: &dyn Progress) -> Result<Manifest, Error> {
     spec.check()?;
     // Before the work, so that an unusable folder is told at once and not after a minute of RSA keys.
-    let staging = Staging::begin(&spec.out, spec.force)?;
+    let staging = Staging::begin(&spec.out, spec.force, KIND)?;
     let mint = Mint::unless_cancelled(spec, progress)?;
     let manifest = mint.manifest();
     write_fleet(&mint, &manifest, spec, staging.path(), progress)

@@ -11,6 +11,7 @@
 //! * [`authority`] is the PKI without files, for tests that need an odd certificate;
 //! * [`layout`] and [`manifest`] are the contract with those who read the folder;
 //! * [`revocation`] records what is revoked, [`crl`] makes the lists of it, [`renew`] gives a device a new certificate;
+//! * [`faults`] makes credentials that are wrong on purpose;
 //! * [`sign`] answers a certificate signing request, [`inspect`] says in words what a file holds.
 //!
 //! What it deliberately does not do: hold keys in hardware, speak ACME or any other enrolment protocol, or
@@ -23,6 +24,7 @@ pub mod credential;
 pub mod crl;
 mod der;
 mod entropy;
+pub mod faults;
 pub mod fleet;
 pub mod inspect;
 mod issue_error;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Revoke(arguments) => cli::revoke(&arguments),
         Command::Crl(arguments) => cli::crl(&arguments),
         Command::Renew(arguments) => cli::renew(&arguments),
+        Command::Faults(arguments) => cli::faults(&arguments),
         Command::Inspect(arguments) => cli::inspect(&arguments),
         Command::Completions { shell } => cli::completions(shell),
         Command::Man { command } => cli::man(command.as_deref()),

@@ -17,6 +17,20 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
+impl WriteError {
+    /// The error with a path below `temporary` told as if it were below `out`, which is the name that the user knows.
+    pub(crate) fn told_as_in(self, temporary: &Path, out: &Path) -> Self {
+        let path = match self.path.strip_prefix(temporary) {
+            Ok(rest) => out.join(rest),
+            Err(_) => self.path,
+        };
+        Self {
+            path,
+            source: self.source,
+        }
+    }
+}
+
 /// Creates a file with mode 0600, which must not exist yet.
 pub(crate) fn create_private(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
     create(path, 0o600, contents)

@@ -12,7 +12,6 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use crate::layout::Layout;
 use crate::private_file::{explain, without_temporary_name};
 
 /// Why the folder cannot be put in its place.
@@ -20,11 +19,18 @@ use crate::private_file::{explain, without_temporary_name};
 #[non_exhaustive]
 pub enum StagingError {
     /// Something is there, and `--force` was not given.
-    #[error("--out {path} exists already: choose another folder, or replace the fleet in it with --force", path = .0.display())]
+    #[error("--out {path} exists already: choose another folder, or replace what is in it with --force", path = .0.display())]
     Exists(PathBuf),
-    /// Something is there that is not a fleet.
-    #[error("--out {path} is neither a fleet (no fleet.json of ours in it) nor empty, and --force replaces nothing else: choose another folder", path = .0.display())]
-    NotAFleet(PathBuf),
+    /// Something is there that is not of the kind to be made.
+    #[error("--out {path} is neither {noun} (no {manifest} of ours in it) nor empty, and --force replaces nothing else: choose another folder", path = path.display())]
+    NotOurs {
+        /// What is there.
+        path: PathBuf,
+        /// What it would have to be.
+        noun: &'static str,
+        /// The file that would say so.
+        manifest: &'static str,
+    },
     /// The path ends in no name.
     #[error("--out {path} names no folder that could be made: give it a name", path = .0.display())]
     NoName(PathBuf),
@@ -37,7 +43,7 @@ pub enum StagingError {
         source: io::Error,
     },
     /// The finished folder could not be renamed.
-    #[error("cannot put the finished fleet at --out {path}: {reason}", path = path.display(), reason = explain(source))]
+    #[error("cannot put the finished folder at --out {path}: {reason}", path = path.display(), reason = explain(source))]
     Rename {
         /// Where it should have gone.
         path: PathBuf,
@@ -54,6 +60,17 @@ fn explain_parent(error: &io::Error) -> String {
     }
 }
 
+/// What kind of folder is made: `--force` replaces nothing but another of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// What it is called, with its article.
+    pub(crate) noun: &'static str,
+    /// The file in it that says what it is.
+    pub(crate) manifest: &'static str,
+    /// What the manifest's schema begins with.
+    pub(crate) schema: &'static str,
+}
+
 /// A temporary folder beside its future place.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -64,7 +81,7 @@ pub(crate) struct Staging {
 
 impl Staging {
     /// Checks that `out` is free, or may be replaced, and makes the temporary folder.
-    pub(crate) fn begin(out: &Path, force: bool) -> Result<Self, StagingError> {
+    pub(crate) fn begin(out: &Path, force: bool, kind: Kind) -> Result<Self, StagingError> {
         let replace = match out.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(source) => {
@@ -74,8 +91,14 @@ impl Staging {
                 });
             }
             Ok(_) if !force => return Err(StagingError::Exists(out.to_owned())),
-            Ok(_) if is_replaceable(out) => true,
-            Ok(_) => return Err(StagingError::NotAFleet(out.to_owned())),
+            Ok(_) if is_replaceable(out, kind) => true,
+            Ok(_) => {
+                return Err(StagingError::NotOurs {
+                    path: out.to_owned(),
+                    noun: kind.noun,
+                    manifest: kind.manifest,
+                });
+            }
         };
         // Where a link leads is replaced, not the link; and `.` or `a/..` get a name that can be renamed.
         let target = if replace {
@@ -177,21 +200,21 @@ fn parent_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether `--force` may replace this: an empty folder, or one whose fleet.json has one of our schemas.
-fn is_replaceable(path: &Path) -> bool {
+/// Whether `--force` may replace this: an empty folder, or one whose manifest has one of the kind's schemas.
+fn is_replaceable(path: &Path, kind: Kind) -> bool {
     let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    is_empty() || has_manifest(path)
+    is_empty() || has_manifest(path, kind)
 }
 
-fn has_manifest(path: &Path) -> bool {
+fn has_manifest(path: &Path, kind: Kind) -> bool {
     #[derive(serde::Deserialize)]
     struct SchemaOnly {
         schema: String,
     }
-    fs::read(Layout::new(path).manifest())
+    fs::read(path.join(kind.manifest))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .is_some_and(|SchemaOnly { schema }| schema.starts_with("certs-gen.fleet/"))
+        .is_some_and(|SchemaOnly { schema }| schema.starts_with(kind.schema))
 }
 
 #[cfg(test)]
@@ -199,7 +222,13 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Staging, StagingError};
+    use super::{Kind, Staging, StagingError};
+
+    const KIND: Kind = Kind {
+        noun: "a fleet",
+        manifest: "fleet.json",
+        schema: "certs-gen.fleet/",
+    };
 
     fn names(folder: &Path) -> Vec<String> {
         let name = |entry: std::io::Result<fs::DirEntry>| {
@@ -218,7 +247,7 @@ mod tests {
     #[test]
     fn dropped_leaves_nothing() {
         let around = tempfile::tempdir().unwrap();
-        let staging = Staging::begin(&around.path().join("fleet"), false).unwrap();
+        let staging = Staging::begin(&around.path().join("fleet"), false, KIND).unwrap();
         fs::write(staging.path().join("half"), "").unwrap();
         drop(staging);
         assert!(names(around.path()).is_empty());
@@ -228,7 +257,7 @@ mod tests {
     fn committed_is_all_there_is() {
         let around = tempfile::tempdir().unwrap();
         let out = around.path().join("fleet");
-        let staging = Staging::begin(&out, false).unwrap();
+        let staging = Staging::begin(&out, false, KIND).unwrap();
         fs::write(staging.path().join("new"), "").unwrap();
         staging.commit().unwrap();
         assert_eq!(names(around.path()), ["fleet"]);
@@ -241,7 +270,7 @@ mod tests {
         let out = around.path().join("fleet");
         fleet_at(&out);
         std::os::unix::fs::symlink("fleet", around.path().join("link")).unwrap();
-        let staging = Staging::begin(&around.path().join("link"), true).unwrap();
+        let staging = Staging::begin(&around.path().join("link"), true, KIND).unwrap();
         fs::write(staging.path().join("new"), "").unwrap();
         staging.commit().unwrap();
         assert_eq!(names(around.path()), ["fleet", "link"]);
@@ -253,8 +282,8 @@ mod tests {
     fn force_replaces_nothing_but_a_fleet_or_an_empty_folder() {
         let around = tempfile::tempdir().unwrap();
         let refused = |name: &str| {
-            let error = Staging::begin(&around.path().join(name), true).unwrap_err();
-            assert!(matches!(error, StagingError::NotAFleet(_)), "{error}");
+            let error = Staging::begin(&around.path().join(name), true, KIND).unwrap_err();
+            assert!(matches!(error, StagingError::NotOurs { .. }), "{error}");
         };
         fs::write(around.path().join("file"), "").unwrap();
         refused("file");
@@ -266,7 +295,7 @@ mod tests {
         .unwrap();
         refused("other");
         fs::create_dir(around.path().join("empty")).unwrap();
-        Staging::begin(&around.path().join("empty"), true)
+        Staging::begin(&around.path().join("empty"), true, KIND)
             .unwrap()
             .commit()
             .unwrap();
@@ -278,12 +307,12 @@ mod tests {
         let out = around.path().join("fleet");
         fleet_at(&out);
         assert!(matches!(
-            Staging::begin(&out, false).unwrap_err(),
+            Staging::begin(&out, false, KIND).unwrap_err(),
             StagingError::Exists(_)
         ));
         // Nor what appears while the work is going on.
         let other = around.path().join("other");
-        let staging = Staging::begin(&other, false).unwrap();
+        let staging = Staging::begin(&other, false, KIND).unwrap();
         fs::create_dir(&other).unwrap();
         assert!(matches!(
             staging.commit().unwrap_err(),
@@ -295,7 +324,7 @@ mod tests {
     #[test]
     fn a_missing_parent_is_named() {
         let around = tempfile::tempdir().unwrap();
-        let error = Staging::begin(&around.path().join("no/fleet"), false).unwrap_err();
+        let error = Staging::begin(&around.path().join("no/fleet"), false, KIND).unwrap_err();
         assert!(
             error.to_string().contains("does not exist; make it first"),
             "{error}"

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use certs_gen::crl::{self, CrlSpec};
+use certs_gen::faults::{self, FaultsSpec, Opinion};
 use certs_gen::fleet::{self, FleetSpec, Silent};
 use certs_gen::inspect::inspect;
 use certs_gen::key::KeyKind;
@@ -450,6 +451,85 @@ fn openssl_refuses_what_is_revoked_and_takes_what_is_renewed() {
     renew(&RenewSpec::new(layout.root(), "device-000001")).unwrap();
     assert!(verify(1).0, "{}", verify(1).1);
     assert_verifies(&layout, &layout.device_path(1), "sslclient");
+}
+
+#[test]
+fn openssl_has_the_opinion_of_each_fault_that_is_expected() {
+    let around = tempfile::tempdir().unwrap();
+    let layout = generate(around.path(), |_| {});
+    let out = around.path().join("faults");
+    let spec = FaultsSpec {
+        ca: layout.root().to_owned(),
+        out: out.clone(),
+        force: false,
+    };
+    let manifest = faults::generate(&spec).unwrap();
+    let mut wrong = Vec::new();
+    for fault in &manifest.faults {
+        let arguments: Vec<&str> = fault.openssl.arguments.iter().map(String::as_str).collect();
+        let files = [
+            "-CAfile",
+            &manifest.trust_anchor,
+            "-untrusted",
+            &fault.file,
+            &fault.file,
+        ];
+        let output = run(
+            &out,
+            "openssl",
+            &[&["verify"], &arguments[..], &files].concat(),
+        );
+        let expected = match fault.openssl.opinion {
+            Opinion::Accept => true,
+            Opinion::Refuse => false,
+            // It does not look at keys.
+            _ => continue,
+        };
+        if output.status.success() != expected {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            wrong.push(format!("{}: {said}", fault.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn weak_keys_and_signatures_are_real_ones() {
+    let around = tempfile::tempdir().unwrap();
+    let layout = generate(around.path(), |_| {});
+    let out = around.path().join("faults");
+    let spec = FaultsSpec {
+        ca: layout.root().to_owned(),
+        out: out.clone(),
+        force: false,
+    };
+    faults::generate(&spec).unwrap();
+    let checked = openssl(&out, &["pkey", "-noout", "-check", "-in", "weak_rsa.pem"]);
+    assert!(checked.contains("Key is valid"), "{checked}");
+    let of_key = openssl(&out, &["pkey", "-pubout", "-in", "weak_rsa.pem"]);
+    let of_certificate = openssl(&out, &["x509", "-noout", "-pubkey", "-in", "weak_rsa.pem"]);
+    assert_eq!(of_key, of_certificate);
+    let text = openssl(
+        &out,
+        &["x509", "-noout", "-text", "-in", "sha1_signature.pem"],
+    );
+    assert!(text.contains("ecdsa-with-SHA1"), "{text}");
+    for (file, complaint) in [
+        ("weak_rsa.pem", "EE certificate key too weak"),
+        (
+            "sha1_signature.pem",
+            "CA signature digest algorithm too weak",
+        ),
+    ] {
+        let verify = ["verify", "-auth_level", "2", "-CAfile", "trust-anchor.pem"];
+        let output = run(
+            &out,
+            "openssl",
+            &[&verify[..], &["-untrusted", file, file]].concat(),
+        );
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(complaint), "{file}: {said}");
+    }
 }
 
 /// `openssl s_server`, which insists on a client certificate; ended when dropped.

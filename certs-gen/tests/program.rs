@@ -341,6 +341,41 @@ fn revoke_list_and_renew() {
 }
 
 #[test]
+fn faults_end_with_one_line() {
+    let around = tempfile::tempdir().unwrap();
+    let folder = around.path();
+    succeeds(folder, &["fleet", "--out", "pki", "--devices", "1"]);
+    let faults = ["faults", "--ca", "pki", "--out", "faults"];
+    let said = succeeds(folder, &faults);
+    assert!(
+        said.ends_with(" faulty credentials, described in faults/faults.json\n"),
+        "{said}"
+    );
+    fails(
+        folder,
+        &faults,
+        1,
+        &["--out faults", "exists already", "--force"],
+    );
+    succeeds(folder, &[&faults[..], &["--force"]].concat());
+    let over = ["faults", "--ca", "pki", "--out", "pki", "--force"];
+    fails(
+        folder,
+        &over,
+        1,
+        &["--out pki", "neither a folder of faults"],
+    );
+    fails(
+        folder,
+        &["faults", "--ca", "none", "--out", "x"],
+        1,
+        &["none/fleet.json"],
+    );
+    fails(folder, &["faults", "--ca", "pki"], 2, &["--out"]);
+    assert_eq!(names(folder), ["faults", "pki"]);
+}
+
+#[test]
 fn a_file_system_that_takes_no_more_leaves_the_record_as_it_was() {
     let around = tempfile::tempdir().unwrap();
     let folder = around.path();
@@ -417,7 +452,7 @@ fn documents() {
     );
     assert!(succeeds(folder, &["--version"]).contains("AWS-LC"));
     let help = succeeds(folder, &["--help"]);
-    for command in ["revoke", "crl", "renew"] {
+    for command in ["revoke", "crl", "renew", "faults"] {
         assert!(help.contains(command), "{command}");
         let examples = format!("certs-gen {command} --ca pki");
         assert!(succeeds(folder, &[command, "--help"]).contains(&examples));

@@ -1,5 +1,6 @@
 //! The flags, and the help that explains them.
 
+mod faults;
 mod revocation;
 
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use faults::FAULTS_NOTES;
+pub(crate) use faults::FaultsArguments;
 use revocation::{CRL_NOTES, RENEW_NOTES, REVOKE_NOTES};
 pub(crate) use revocation::{CrlArguments, RenewArguments, RevokeArguments};
 
@@ -71,6 +74,9 @@ pub(crate) enum Command {
     /// Give a device a new certificate in place of the one it has
     #[command(after_long_help = RENEW_NOTES)]
     Renew(RenewArguments),
+    /// Make credentials that are wrong on purpose, and a manifest of what is wrong
+    #[command(after_long_help = FAULTS_NOTES)]
+    Faults(FaultsArguments),
     /// Say in words what a file holds: certificate, chain, key, request or revocation list
     #[command(after_long_help = INSPECT_NOTES)]
     Inspect(InspectArguments),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use certs_gen::{fleet, renew, revocation, sign};
+use certs_gen::{faults, fleet, renew, revocation, sign};
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -30,7 +30,8 @@ fn sentence(error: &anyhow::Error) -> String {
     let is_sentence = error.is::<fleet::Error>()
         || error.is::<sign::Error>()
         || error.is::<revocation::Error>()
-        || error.is::<renew::Error>();
+        || error.is::<renew::Error>()
+        || error.is::<faults::Error>();
     if is_sentence {
         error.to_string()
     } else {

@@ -53,12 +53,7 @@ impl Error {
     /// The error with paths below `temporary` told as if they were below `out`, which is the name that the user knows.
     pub(super) fn told_as_in(self, temporary: &Path, out: &Path) -> Self {
         match self {
-            Self::Write(WriteError { path, source }) => {
-                let path = path
-                    .strip_prefix(temporary)
-                    .map_or(path.clone(), |rest| out.join(rest));
-                Self::Write(WriteError { path, source })
-            }
+            Self::Write(error) => Self::Write(error.told_as_in(temporary, out)),
             other => other,
         }
     }
