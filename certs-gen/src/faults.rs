@@ -59,18 +59,31 @@ pub struct FaultsSpec {
 /// # Errors
 /// [`Error`], whose text names the flag or path at fault.
 pub fn generate(spec: &FaultsSpec) -> Result<Manifest, Error> {
+    generate_unless(spec, &|| false)
+}
+
+/// The same, given up and removed when `cancelled` says so; it is asked before each credential.
+///
+/// # Errors
+/// [`Error`] as of [`generate`], and [`Error::Cancelled`].
+pub fn generate_unless(spec: &FaultsSpec, cancelled: &dyn Fn() -> bool) -> Result<Manifest, Error> {
     let staging = Staging::begin(&spec.out, spec.force, KIND)?;
     let fleet = Fleet::open(&spec.ca)?;
     if fleet.manifest().intermediates == 0 {
         return Err(Error::NoIntermediate(spec.ca.clone()));
     }
-    let manifest = write_folder(&fleet, spec, staging.path())
+    let manifest = write_folder(&fleet, spec, staging.path(), cancelled)
         .map_err(|error| error.told_as_in(staging.path(), &spec.out))?;
     staging.commit()?;
     Ok(manifest)
 }
 
-fn write_folder(fleet: &Fleet, spec: &FaultsSpec, root: &Path) -> Result<Manifest, Error> {
+fn write_folder(
+    fleet: &Fleet,
+    spec: &FaultsSpec,
+    root: &Path,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Manifest, Error> {
     let now = OffsetDateTime::now_utc();
     let workshop = Workshop::open(fleet, now)?;
     let anchor = "trust-anchor.pem".to_owned();
@@ -78,6 +91,9 @@ fn write_folder(fleet: &Fleet, spec: &FaultsSpec, root: &Path) -> Result<Manifes
     create_public(&root.join(&anchor), pem.as_bytes())?;
     let mut faults = Vec::new();
     for entry in catalogue::ENTRIES {
+        if cancelled() {
+            return Err(Error::Cancelled);
+        }
         let credential = (entry.make)(&workshop).map_err(|source| Error::Issue {
             name: entry.name,
             source,

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should panic"
 )]
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +15,9 @@ use std::sync::LazyLock;
 
 use certs_gen::credential::Credential;
 use certs_gen::crl::{self, CrlSpec};
-use certs_gen::faults::{Error, Expectation, FaultsSpec, MANIFEST, Manifest, SCHEMA, generate};
+use certs_gen::faults::{
+    Error, Expectation, FaultsSpec, MANIFEST, Manifest, SCHEMA, generate, generate_unless,
+};
 use certs_gen::fleet::{self, FleetSpec, Silent};
 use certs_gen::inspect::{CertificateItem, Item, RevocationListItem, inspect};
 use certs_gen::key::{KeyKind, PrivateKey};
@@ -333,6 +336,22 @@ fn only_a_folder_of_faults_is_replaced() {
         refused.contains("--out") && refused.contains("a folder of faults"),
         "{refused}"
     );
+}
+
+#[test]
+fn cancelled_faults_leave_nothing_behind() {
+    let around = tempfile::tempdir().unwrap();
+    let fleet = FleetSpec::new(around.path().join("pki"), 1);
+    fleet::generate(&fleet, &Silent).unwrap();
+    let asked = Cell::new(0);
+    let cancelled = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 5
+    };
+    let error = generate_unless(&spec(&around), &cancelled).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert_eq!(fs::read_dir(around.path()).unwrap().count(), 1);
+    assert!(!Layout::new(fleet.out).crl_folder().exists());
 }
 
 #[test]

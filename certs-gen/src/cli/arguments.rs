@@ -55,7 +55,7 @@ Examples:
     certs-gen sign --ca pki --csr pump.csr --out pump.pem
 
 Exit codes:
-  0 done    1 it failed on the way    2 wrong usage    130 interrupted (nothing is left behind)";
+  0 done    1 it failed on the way    2 wrong usage    130 interrupted";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -40,7 +40,9 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if let Some(fleet::Error::Cancelled) = error.downcast_ref() {
+    let is_cancelled = matches!(error.downcast_ref(), Some(fleet::Error::Cancelled))
+        || matches!(error.downcast_ref(), Some(faults::Error::Cancelled));
+    if is_cancelled {
         return INTERRUPTED;
     }
     let is_usage = error.is::<UsageError>()

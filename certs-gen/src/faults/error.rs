@@ -38,6 +38,9 @@ pub enum Error {
     /// The manifest could not be encoded.
     #[error("cannot encode faults.json: {0}")]
     Manifest(serde_json::Error),
+    /// The user wants it no more.
+    #[error("interrupted; nothing was left behind")]
+    Cancelled,
 }
 
 impl Error {
