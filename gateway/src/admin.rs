@@ -21,7 +21,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::config::DEFAULT_DOMAIN as DEFAULT;
 use crate::server::{OrderError, Server};
 
 /// Serves `server`'s state on `listener`, for ever.
@@ -105,7 +104,7 @@ async fn change(request: Request<Incoming>, server: &RefCell<Server>) -> (Status
         let text = format!("an order has {LONGEST} bytes at the most");
         return (StatusCode::PAYLOAD_TOO_LARGE, text);
     };
-    let order = match revoke::parse(&body.to_bytes(), DEFAULT) {
+    let order = match revoke::parse(&body.to_bytes()) {
         Ok(order) => order,
         Err(problem) => return (StatusCode::BAD_REQUEST, problem),
     };

@@ -16,7 +16,7 @@ use crate::tls;
 use crate::tls::resumption;
 use crate::{forward, handshake, headers, listener, serve, upstream, verify};
 use section::{Errors, Section};
-pub use trust_domain::{DEFAULT as DEFAULT_DOMAIN, Files, TrustDomain};
+pub use trust_domain::{Files, TrustDomain};
 
 /// A configuration that parsed.
 #[derive(Debug, Clone)]

@@ -20,6 +20,9 @@ use crate::verify::{self, PresentedChain, Refusal, Rules, TrustMaterial, Verifie
 use denylist::Denylist;
 use names::NamePattern;
 
+/// The name of the default trust domain.
+pub const DEFAULT: &str = "default";
+
 /// The verified-chain cache as the gateway keeps it: what it remembers of a chain is the device it identifies.
 pub type DeviceCache = ChainCache<Identified>;
 

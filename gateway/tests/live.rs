@@ -12,7 +12,7 @@ mod support;
 use std::time::Duration;
 
 use certs_gen::authority::EndEntitySpec;
-use gateway::config::DEFAULT_DOMAIN;
+use gateway::trust::DEFAULT;
 use gateway::trust::denylist::Order;
 use rustls::AlertDescription;
 use support::counters::expect_value;
@@ -27,7 +27,7 @@ fn ended(reason: &str) -> String {
 
 fn order(device_id: &str) -> Order {
     Order::Device {
-        trust_domain: DEFAULT_DOMAIN.into(),
+        trust_domain: DEFAULT.into(),
         device_id: device_id.into(),
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::trust::DEFAULT;
 use crate::trust::denylist::Order;
 
 const SCHEMA: &str = "gateway.revocations/1";
@@ -36,21 +37,21 @@ struct File {
 ///
 /// # Errors
 /// A sentence that says what is wrong.
-pub(super) fn parse(body: &[u8], default_domain: &str) -> Result<Order, String> {
+pub(super) fn parse(body: &[u8]) -> Result<Order, String> {
     let written: Written = serde_json::from_slice(body).map_err(|error| {
         format!("the body must be {{\"device_id\": …}} or {{\"fingerprint\": …}}: {error}")
     })?;
-    order(written, default_domain)
+    order(written)
 }
 
-fn order(written: Written, default_domain: &str) -> Result<Order, String> {
+fn order(written: Written) -> Result<Order, String> {
     match written {
         Written {
             device_id: Some(device_id),
             trust_domain,
             fingerprint: None,
         } if !device_id.is_empty() => Ok(Order::Device {
-            trust_domain: trust_domain.unwrap_or_else(|| default_domain.to_owned()),
+            trust_domain: trust_domain.unwrap_or_else(|| DEFAULT.to_owned()),
             device_id,
         }),
         Written {
@@ -121,7 +122,7 @@ pub fn load(path: &Path) -> Result<BTreeSet<Order>, String> {
     }
     file.orders
         .into_iter()
-        .map(|written| order(written, "default").map_err(wrong))
+        .map(|written| order(written).map_err(wrong))
         .collect()
 }
 
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn orders_are_read_strictly() {
-        let device = parse(br#"{"device_id": "device-000001"}"#, "default").unwrap();
+        let device = parse(br#"{"device_id": "device-000001"}"#).unwrap();
         assert_eq!(
             device,
             Order::Device {
@@ -157,7 +158,7 @@ mod tests {
         let fingerprint = "AB:".repeat(31) + "AB";
         let body = format!("{{\"fingerprint\": \"{fingerprint}\"}}");
         assert_eq!(
-            parse(body.as_bytes(), "default").unwrap(),
+            parse(body.as_bytes()).unwrap(),
             Order::Certificate {
                 fingerprint: "ab".repeat(32)
             }
@@ -171,7 +172,7 @@ mod tests {
             r#"{"fingerprint": "abcd"}"#,
             r#"{"device_id": "x", "fingerprint": "y"}"#,
         ] {
-            assert!(parse(wrong.as_bytes(), "default").is_err(), "{wrong}");
+            assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 
@@ -181,12 +182,8 @@ mod tests {
         let path = folder.path().join("revoked.json");
         assert!(load(&path).unwrap().is_empty());
         let orders = [
-            parse(
-                br#"{"device_id": "a", "trust_domain": "plant-7"}"#,
-                "default",
-            )
-            .unwrap(),
-            parse(br#"{"device_id": "b"}"#, "default").unwrap(),
+            parse(br#"{"device_id": "a", "trust_domain": "plant-7"}"#).unwrap(),
+            parse(br#"{"device_id": "b"}"#).unwrap(),
         ]
         .into();
         save(&path, &orders).unwrap();

@@ -9,12 +9,9 @@ use crate::config::section::Section;
 use crate::identity::{Pattern, Rule, Source};
 use crate::trust::names::NamePattern;
 
-use crate::trust::{ClientAuth, Settings};
+use crate::trust::{self, ClientAuth, Settings};
 use crate::verify::Rules;
 use crate::{headers, verify};
-
-/// The name of the trust domain that `[trust]` describes.
-pub const DEFAULT: &str = "default";
 
 /// One trust domain as configured.
 #[derive(Debug, Clone)]
@@ -51,7 +48,7 @@ pub(super) fn read(
         headers,
     };
     let mut default = file.table("trust", true);
-    let mut domains = vec![common.domain(&mut default, DEFAULT.into(), Vec::new(), None)];
+    let mut domains = vec![common.domain(&mut default, trust::DEFAULT.into(), Vec::new(), None)];
     default.finish();
     let mut claimed: Vec<NamePattern> = Vec::new();
     for mut section in file.optional_tables("trust_domains") {
