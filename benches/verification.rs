@@ -68,12 +68,14 @@ impl Fixture {
             identity: Rule::default(),
             headers: gateway::headers::Settings::default(),
             policy: Policy::default(),
+            revocation: trust::revocation::Policy::default(),
         };
         let cache = Arc::new(DeviceCache::new(capacity));
         let domain = TrustDomain::new(
             settings,
             TrustMaterial::new(anchors, Vec::new(), Rules::default()),
             cache,
+            Arc::default(),
             Arc::default(),
         );
         Self { chain, domain }

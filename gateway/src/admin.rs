@@ -1,4 +1,4 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/version`, `/revoke`.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/version`, `/revoke`, `/.well-known/jwks.json`.
 //!
 //! Plain HTTP for operators, on the main thread, where it cannot slow a worker. It authenticates nobody, so it belongs on
 //! loopback. Of all its paths only `/revoke` changes anything, and not for a page in somebody's browser.
@@ -64,6 +64,7 @@ async fn answer(
             let (status, body) = change(request, server).await;
             (status, TEXT, body + "\n")
         }
+        "/.well-known/jwks.json" if is_read => (StatusCode::OK, JSON, server.borrow().jwks()),
         path if is_read => {
             let (status, body) = page(path, &server.borrow());
             (status, TEXT, body)
@@ -134,7 +135,8 @@ fn page(path: &str, server: &Server) -> (StatusCode, String) {
         "/version" => (StatusCode::OK, format!("{}\n", crate::cli::VERSION)),
         _ => (
             StatusCode::NOT_FOUND,
-            "here are /livez, /readyz, /metrics, /version and /revoke\n".to_owned(),
+            "here are /livez, /readyz, /metrics, /version, /revoke and /.well-known/jwks.json\n"
+                .to_owned(),
         ),
     }
 }

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
 use crate::server::{Server, ServerError, check, load_config};
+use crate::watch::Watch;
 
 /// Version, commit and TLS stack.
 pub const VERSION: &str = concat!(
@@ -199,20 +200,37 @@ async fn supervise(
         tokio::task::spawn_local(admin::serve(socket?, Rc::clone(server)));
     }
     let mut upkeep = tokio::time::interval(Duration::from_secs(1));
+    let mut lists = server.borrow().refresh_lists();
+    let mut watch = start_watch(server, &path);
     loop {
-        tokio::select! {
-            _ = hangup.recv() => reload(server, &path),
+        let reload_it = tokio::select! {
+            _ = hangup.recv() => true,
+            changed = changed(&mut watch) => {
+                let first = changed.unwrap_or_default();
+                tracing::info!(file = %first.display(), "a file has changed");
+                true
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = &mut stdin_closed => break,
             _ = upkeep.tick() => {
-                server.borrow().upkeep();
+                server.borrow_mut().upkeep();
                 if server.borrow().has_failed() {
                     return Err(io::Error::other("a worker ended"));
                 }
+                false
             }
+        };
+        if reload_it {
+            if reload(server, &path) {
+                // What is not wanted any more must not come into force after the reload.
+                drop(lists);
+                lists = server.borrow().refresh_lists();
+            }
+            rewatch(&mut watch, server, &path);
         }
     }
+    drop(lists);
     tracing::info!("Fleetgate is draining");
     server.borrow().drain();
     let mut poll = tokio::time::interval(Duration::from_millis(10));
@@ -231,12 +249,46 @@ async fn supervise(
     Ok(())
 }
 
-fn reload(server: &Rc<RefCell<Server>>, path: &std::path::Path) {
+/// Whether it was reloaded.
+fn reload(server: &Rc<RefCell<Server>>, path: &std::path::Path) -> bool {
     match server.borrow_mut().reload_from(path) {
-        Ok(()) => tracing::info!("reloaded the configuration"),
-        Err(error) => {
-            tracing::error!(%error, "the configuration was not reloaded; the last good one stays")
+        Ok(()) => {
+            tracing::info!("reloaded the configuration");
+            true
         }
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not reloaded; the last good one stays");
+            false
+        }
+    }
+}
+
+/// Starts to watch what the configuration names, where that is wanted and possible.
+fn start_watch(server: &Rc<RefCell<Server>>, config: &std::path::Path) -> Option<Watch> {
+    let files = server.borrow().watched(config)?;
+    Watch::new(&files)
+        .inspect_err(|error| tracing::warn!(%error, "files are not watched; SIGHUP reloads"))
+        .ok()
+}
+
+/// Watches what the configuration names now.
+fn rewatch(watch: &mut Option<Watch>, server: &Rc<RefCell<Server>>, config: &std::path::Path) {
+    match (watch.as_mut(), server.borrow().watched(config)) {
+        (Some(watch), Some(files)) => {
+            if let Err(error) = watch.set_paths(&files) {
+                tracing::warn!(%error, "what the configuration names now is not watched");
+            }
+        }
+        (Some(_), None) => *watch = None,
+        (None, _) => *watch = start_watch(server, config),
+    }
+}
+
+/// Ready when a watched file has changed; never, where none is watched.
+async fn changed(watch: &mut Option<Watch>) -> Option<PathBuf> {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::HeaderName;
+
+use crate::headers::token::{DEFAULT_HEADER, TokenError, TokenSettings};
 use crate::route;
 use crate::tls;
 use crate::tls::resumption;
@@ -53,6 +56,19 @@ pub struct Config {
     pub workers: Option<usize>,
     /// How long connections may take to end after SIGTERM.
     pub grace_period: Duration,
+    /// Whether a file that changes is a reason to reload.
+    pub watch: bool,
+    /// The signed token that upstreams get, if any.
+    pub token: Option<Token>,
+}
+
+/// The signed token that tells upstreams who the device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The file with the P-256 key that signs it.
+    pub key: PathBuf,
+    /// What it says, and where it is put.
+    pub settings: TokenSettings,
 }
 
 /// Settings without files or sockets behind them.
@@ -90,6 +106,22 @@ impl Config {
         }
     }
 
+    /// Every file and folder that it names and that a reload reads again.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.certificate.clone(), self.private_key.clone()];
+        files.extend(self.resumption.secret_file.clone());
+        files.extend(self.token.as_ref().map(|token| token.key.clone()));
+        for domain in &self.trust_domains {
+            let named = &domain.files;
+            if let Some((certificate, key)) = &named.credentials {
+                files.extend([certificate.clone(), key.clone()]);
+            }
+            let lists = [&named.anchors, &named.intermediates, &named.crls];
+            files.extend(lists.into_iter().flatten().cloned());
+        }
+        files
+    }
+
     /// Parses `text` as far as it goes: what is wrong, and the configuration with placeholders in its place, so that the
     /// files it names can be looked at all the same. `None` where the text is not even TOML.
     pub(crate) fn parse_all(text: &str, base: &Path) -> (Option<Self>, Vec<ConfigError>) {
@@ -125,7 +157,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     cache.finish();
     let resumption = resumption_settings(file, base, chain_cache_entries > 0);
 
-    let (settings, presented, max_connections, max_handshakes) = settings(file);
+    let (settings, presented, token, max_connections, max_handshakes) = settings(file, base);
     let trust_domains = trust_domain::read(file, base, presented, settings.headers);
     for (index, upstream) in upstreams.iter().enumerate() {
         if upstream.limits.response_timeout > settings.serve.idle_timeout {
@@ -144,6 +176,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let mut server = file.table("server", false);
     let workers = server.optional_integer("workers", 1, 1024);
     let grace_period = server.duration("shutdown_grace_period", Duration::from_secs(30));
+    let watch = server.boolean("watch", true);
     server.finish();
 
     Config {
@@ -163,6 +196,8 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         revocations_file,
         workers,
         grace_period,
+        watch,
+        token,
     }
 }
 
@@ -330,7 +365,16 @@ fn routes(file: &mut Section<'_>, upstreams: &[upstream::Settings]) -> Vec<route
     routes
 }
 
-fn settings(file: &mut Section<'_>) -> (Settings, verify::Settings, Option<usize>, usize) {
+fn settings(
+    file: &mut Section<'_>,
+    base: &Path,
+) -> (
+    Settings,
+    verify::Settings,
+    Option<Token>,
+    Option<usize>,
+    usize,
+) {
     let mut limits = file.table("limits", false);
     let mut timeouts = file.table("timeouts", false);
     let mut identity = file.table("identity_headers", false);
@@ -358,12 +402,49 @@ fn settings(file: &mut Section<'_>) -> (Settings, verify::Settings, Option<usize
             max_request_body: limits.optional_size("request_body").map(|size| size as u64),
         },
     };
+    let token = token(&mut identity, base);
     let max_connections = limits.optional_integer("connections", 1, 10_000_000);
     let max_handshakes = limits.integer("handshakes", 1000, 1, 10_000_000);
     limits.finish();
     timeouts.finish();
     identity.finish();
-    (settings, presented, max_connections, max_handshakes)
+    (settings, presented, token, max_connections, max_handshakes)
+}
+
+fn token(identity: &mut Section<'_>, base: &Path) -> Option<Token> {
+    let mut section = identity.optional_table("token")?;
+    let key = section.required("key");
+    let header = section
+        .string("header")
+        .map_or(Some(DEFAULT_HEADER), |text| {
+            let parsed = text.parse::<HeaderName>();
+            parsed
+                .map_err(|_| section.error("header", &format!("\"{text}\" is no field name")))
+                .ok()
+        });
+    let lifetime = section.duration("lifetime", Duration::from_secs(5 * 60));
+    let settings = TokenSettings {
+        header: header.unwrap_or(DEFAULT_HEADER),
+        issuer: section
+            .string("issuer")
+            .unwrap_or_else(|| "fleetgate".to_owned()),
+        audience: section.string("audience"),
+        lifetime: u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX),
+    };
+    if let Err(error) = settings.check() {
+        let key = match &error {
+            TokenError::Header(_) => "header",
+            TokenError::Issuer => "issuer",
+            TokenError::Audience => "audience",
+            _ => "lifetime",
+        };
+        section.error(key, &error.to_string());
+    }
+    section.finish();
+    Some(Token {
+        key: base.join(key?),
+        settings,
+    })
 }
 
 #[cfg(test)]

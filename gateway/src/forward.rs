@@ -16,7 +16,8 @@ use hyper::body::Incoming;
 
 use crate::authorize::{Denied, Permit};
 use crate::clock;
-use crate::headers::{self, PeerHeaders};
+use crate::headers::token::{Signer, TokenCache};
+use crate::headers::{self, PeerHeaders, TokenField};
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
 use crate::upstream::{Upstream, UpstreamError};
@@ -40,11 +41,23 @@ pub struct Origin {
     pub trust_domain: Arc<str>,
     /// Header values of the connection.
     pub peer: PeerHeaders,
+    /// The token that upstreams got last for this connection's device.
+    pub token: TokenCache,
     /// What the connection is doing.
     pub activity: Rc<Activity>,
 }
 
 impl Origin {
+    /// The token that tells upstreams who the device is; `None` without a device, or where none could be made.
+    fn token(&self, signer: &Arc<Signer>) -> Option<HeaderValue> {
+        let device = self.permit.device()?;
+        let now = clock::unix_seconds();
+        self.token
+            .token(signer, device, Some(&self.trust_domain), now)
+            .inspect_err(|error| tracing::warn!(%error, device = device.device_id(), "no token for the upstream"))
+            .ok()
+    }
+
     /// Says that the connection ends because its device is not to be served any more.
     pub(crate) fn ended(&self, denied: Denied) {
         let device = self.permit.device_id();
@@ -217,11 +230,20 @@ async fn answer(
         .upstream(&snapshot, routed)
         .ok_or(Refused::NoRoute)?;
     let _ = exchange.upstream.set(Rc::clone(&upstream));
+    let signer = snapshot.signer().cloned();
     drop(snapshot);
     if limit.is_some_and(|limit| declared_length(&request).is_some_and(|length| length > limit)) {
         return Err(Refused::BodyTooLarge);
     }
-    let request = upstream_request(request, host, origin);
+    let token = signer.as_ref().map(|signer| {
+        let header = &signer.settings().header;
+        (header, origin.token(signer))
+    });
+    let token = token.as_ref().map(|(name, value)| TokenField {
+        name,
+        value: value.as_ref(),
+    });
+    let request = upstream_request(request, host, token, origin);
     let upload = request.body().state();
     match upstream.send(request, &upload, exchange.started).await {
         // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
@@ -257,10 +279,11 @@ fn declared_length(request: &Request<RequestBody>) -> Option<u64> {
 fn upstream_request(
     request: Request<RequestBody>,
     host: Option<HeaderValue>,
+    token: Option<TokenField<'_>>,
     origin: &Origin,
 ) -> Request<RequestBody> {
     let (mut head, body) = request.into_parts();
-    headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer, None);
+    headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer, token);
     head.version = Version::HTTP_11;
     head.extensions.clear();
     if head.uri.scheme().is_some() || head.uri.authority().is_some() {

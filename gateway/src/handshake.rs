@@ -19,6 +19,7 @@ use crate::live::Peer;
 use crate::tls::session::Session;
 use crate::tls::stream::TlsStream;
 use crate::tls::{ALPN_H2, resumption};
+use crate::trust::revocation::Finding;
 use crate::trust::{CacheResult, ClientAuth};
 use crate::verify::Refusal;
 
@@ -178,6 +179,8 @@ pub struct Report {
     pub took: Duration,
     /// What the chain cache said, if it was asked.
     pub lookup: Option<CacheResult>,
+    /// What the revocation lists said, if they were asked.
+    pub finding: Option<Finding>,
     /// Why a ticket was declined, if one was.
     pub declined: Option<resumption::Declined>,
     /// Whether a ticket was honoured.
@@ -264,6 +267,7 @@ fn report(
         failure,
         took: clock::now().saturating_duration_since(at),
         lookup: session.known().map(|known| known.lookup),
+        finding: session.finding(),
         declined: session.declined(),
         resumed: kind == Kind::Resumed && failure.is_none(),
         tickets_issued: session.tickets_issued(),

@@ -33,6 +33,7 @@ pub mod listener;
 pub mod live;
 pub mod metrics;
 pub mod ocsp;
+pub mod refresh;
 pub mod route;
 pub mod serve;
 pub mod server;

@@ -3,6 +3,7 @@
 //! Labels are closed lists; no device id is ever in one. Hot paths touch handles only: no look-up by name, no allocation.
 //! It serves nothing itself; `admin` renders what is here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,20 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use parking_lot::Mutex;
 
 use crate::admission::Shed;
 use crate::authorize::Denied;
+use crate::fetch::FetchError;
 use crate::handshake::{Failure, Kind, Report};
 use crate::tls::resumption::Declined;
 use crate::trust::CacheResult;
+use crate::trust::revocation::Finding;
 use crate::verify::Refusal;
+use crate::verify::revocation::ListInfo;
+
+/// How fetching a revocation list can end, besides the errors of [`FetchError`].
+const LIST_FETCHES: [&str; 4] = ["ok", "not_modified", "unusable_list", "internal"];
 
 /// Bucket bounds of all histograms, in seconds: from a cached look-up to a patient upstream.
 const BUCKETS: [f64; 14] = [
@@ -36,6 +44,9 @@ pub struct Metrics {
     ended: Vec<(Denied, Counter)>,
     timeouts: Vec<(Deadline, Counter)>,
     reloads: [Counter; 2],
+    fetches: Vec<(&'static str, Counter)>,
+    /// Issuers of lists that have gauges.
+    shown_issuers: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -82,6 +93,7 @@ struct Tickets {
     accepted: Counter,
     declined: Vec<(Declined, Counter)>,
     lookups: Vec<(CacheResult, Counter)>,
+    findings: Vec<(Finding, Counter)>,
 }
 
 /// Counts a connection as open until it is dropped.
@@ -183,6 +195,17 @@ impl Metrics {
                 )
             })
             .into();
+        let findings: Vec<_> = Finding::ALL
+            .map(|finding| {
+                (
+                    finding,
+                    register.counter(
+                        "gateway_revocation_checks_total",
+                        &[("result", finding.label())],
+                    ),
+                )
+            })
+            .into();
         let tickets_declined: Vec<_> = Declined::ALL
             .map(|reason| (reason, ticket("declined", reason.label())))
             .into();
@@ -192,6 +215,7 @@ impl Metrics {
             accepted: tickets_accepted.clone(),
             declined: tickets_declined.clone(),
             lookups: lookups.clone(),
+            findings: findings.clone(),
         };
         let listeners = listeners
             .iter()
@@ -237,6 +261,17 @@ impl Metrics {
             .into();
         let reloads = ["ok", "failed"]
             .map(|outcome| register.counter("gateway_reloads_total", &[("outcome", outcome)]));
+        let fetches = LIST_FETCHES
+            .iter()
+            .chain(&FetchError::LABELS)
+            .map(|outcome| {
+                let labels = [("outcome", *outcome)];
+                (
+                    *outcome,
+                    register.counter("gateway_crl_fetches_total", &labels),
+                )
+            })
+            .collect();
         let cache_entries = register.gauge("gateway_chain_cache_entries", &[]);
         Ok(Arc::new(Self {
             handle: recorder.handle(),
@@ -247,6 +282,8 @@ impl Metrics {
             ended,
             timeouts,
             reloads,
+            fetches,
+            shown_issuers: Mutex::default(),
             recorder,
         }))
     }
@@ -300,6 +337,46 @@ impl Metrics {
         count(&self.timeouts, deadline);
     }
 
+    /// Counts an attempt to fetch a revocation list: one of [`LIST_FETCHES`] or [`FetchError::LABELS`].
+    pub fn list_fetched(&self, outcome: &'static str) {
+        count(&self.fetches, outcome);
+    }
+
+    /// Shows the revocation lists in force at `now` (seconds since the Unix epoch). An issuer with several is as good as the
+    /// worst of them.
+    fn lists(&self, lists: &[ListInfo], now: u64) {
+        let mut by_issuer: BTreeMap<&str, (usize, u64, u64)> = BTreeMap::new();
+        for list in lists {
+            let all = by_issuer
+                .entry(&list.issuer)
+                .or_insert((0, u64::MAX, u64::MAX));
+            all.0 += list.entries;
+            all.1 = all.1.min(list.this_update);
+            all.2 = all.2.min(list.next_update);
+        }
+        let mut shown = self.shown_issuers.lock();
+        shown.extend(by_issuer.keys().map(|issuer| (*issuer).to_owned()));
+        let register = Registrar(&self.recorder);
+        for issuer in shown.iter() {
+            let labels = [("issuer", issuer.as_str())];
+            let set = |name, value: f64| register.gauge(name, &labels).set(value);
+            // A list that went out of force does not stay at its last figures.
+            let (entries, this_update, next_update) = by_issuer
+                .get(issuer.as_str())
+                .copied()
+                .unwrap_or((0, now, now));
+            set("gateway_crl_entries", entries as f64);
+            set(
+                "gateway_crl_age_seconds",
+                now.saturating_sub(this_update) as f64,
+            );
+            set(
+                "gateway_crl_next_update_seconds",
+                next_update as f64 - now as f64,
+            );
+        }
+    }
+
     /// Counts a reload.
     pub fn reloaded(&self, ok: bool) {
         let [succeeded, failed] = &self.reloads;
@@ -310,8 +387,9 @@ impl Metrics {
         }
     }
 
-    /// Renders everything in Prometheus's text format. `cache_entries` is read now rather than kept up to date.
-    pub fn render(&self, cache_entries: usize) -> String {
+    /// Renders everything in Prometheus's text format. `cache_entries` and `lists` are read now rather than kept up to date.
+    pub fn render(&self, cache_entries: usize, lists: &[ListInfo], now: u64) -> String {
+        self.lists(lists, now);
         self.cache_entries.set(cache_entries as f64);
         self.handle.run_upkeep();
         self.handle.render()
@@ -400,6 +478,9 @@ impl Listener {
         if let Some(lookup) = report.lookup {
             count(&self.tickets.lookups, lookup);
         }
+        if let Some(finding) = report.finding {
+            count(&self.tickets.findings, finding);
+        }
         self.tickets
             .issued
             .increment(u64::from(report.tickets_issued));
@@ -452,6 +533,14 @@ fn describe(recorder: &PrometheusRecorder) {
             "Connections opened to upstreams.",
         ),
         ("gateway_reloads_total", "Configuration reloads."),
+        (
+            "gateway_revocation_checks_total",
+            "What the revocation lists said in full handshakes about the worst certificate of the chain.",
+        ),
+        (
+            "gateway_crl_fetches_total",
+            "Attempts to fetch a revocation list.",
+        ),
     ];
     for (name, help) in counters {
         recorder.describe_counter(name.into(), None, help.into());
@@ -461,6 +550,18 @@ fn describe(recorder: &PrometheusRecorder) {
         (
             "gateway_chain_cache_entries",
             "Verified chains in the cache.",
+        ),
+        (
+            "gateway_crl_entries",
+            "Certificates that the revocation lists in force name.",
+        ),
+        (
+            "gateway_crl_age_seconds",
+            "Since the oldest list in force of the issuer was issued.",
+        ),
+        (
+            "gateway_crl_next_update_seconds",
+            "Until the first list in force of the issuer runs out; negative when it has.",
         ),
         (
             "gateway_upstream_connections_open",

@@ -17,6 +17,7 @@ use crate::authorize::Permit;
 use crate::forward::Origin;
 use crate::handshake::Handshaked;
 use crate::headers::PeerHeaders;
+use crate::headers::token::TokenCache;
 use crate::live::Place;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
@@ -62,6 +63,7 @@ impl Served {
                 permit,
                 trust_domain,
                 peer,
+                token: TokenCache::default(),
                 activity,
             }),
             place,

@@ -2,6 +2,7 @@
 //!
 //! It runs on the caller's thread until it is told to; signals and exit codes are the command line's business.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,11 +14,15 @@ use tokio::sync::watch;
 
 use crate::admin::revoke;
 use crate::admission;
+use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::listener::Bound;
 use crate::metrics::Metrics;
+use crate::refresh::{Changed, Refresh};
 use crate::snapshot::{BuildError, Lasting, Snapshot};
 use crate::trust::denylist::Order;
+use crate::trust::revocation::Prepared;
+use crate::verify::revocation::ListInfo;
 use crate::worker::{self, Start};
 
 /// Descriptors that are not for devices: upstreams, files, the admin listener.
@@ -148,6 +153,8 @@ pub struct Server {
     config: Config,
     lasting: Lasting,
     metrics: Arc<Metrics>,
+    /// Issuers whose lists were said to have run out.
+    stale_issuers: BTreeSet<String>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     trust_changed: watch::Sender<u64>,
     stop: watch::Sender<bool>,
@@ -169,7 +176,9 @@ impl Server {
             let orders = revoke::load(path).map_err(ServerError::Orders)?;
             lasting.denylist().set(orders);
         }
-        let snapshot = Snapshot::build(&config, &lasting, 0).map_err(ServerError::Build)?;
+        let (snapshot, lists) =
+            Snapshot::build(&config, &lasting, 0).map_err(ServerError::Build)?;
+        put_into_force(&snapshot, lists);
         let names: Vec<String> = config
             .listeners
             .iter()
@@ -190,6 +199,7 @@ impl Server {
             config,
             lasting,
             metrics,
+            stale_issuers: BTreeSet::new(),
             listeners,
             admin,
         };
@@ -242,6 +252,27 @@ impl Server {
         self.admin.as_ref().map(std::net::TcpListener::try_clone)
     }
 
+    /// The public keys of the tokens that upstreams get, as a JWK set.
+    pub fn jwks(&self) -> String {
+        self.lasting.jwks()
+    }
+
+    /// Which files are a reason to reload when they change: the configuration file at `path`, what it names, and what it named
+    /// when it was last put into force. `None` where none is to be.
+    pub fn watched(&self, path: &std::path::Path) -> Option<Vec<PathBuf>> {
+        if !self.config.watch {
+            return None;
+        }
+        let mut files = vec![path.to_owned()];
+        files.extend(self.config.files());
+        // A reload that failed may have failed for want of a file that comes later.
+        let named = read(path)
+            .ok()
+            .and_then(|(text, base)| Config::parse_all(&text, base).0);
+        files.extend(named.iter().flat_map(Config::files));
+        Some(files)
+    }
+
     /// Number of workers.
     pub fn workers(&self) -> usize {
         self.workers.len()
@@ -249,12 +280,55 @@ impl Server {
 
     /// The metrics in Prometheus's text format.
     pub fn render_metrics(&self) -> String {
-        self.metrics.render(self.lasting.cache().len())
+        let entries = self.lasting.cache().len();
+        self.metrics
+            .render(entries, &self.lists(), clock::unix_seconds())
     }
 
-    /// Folds recorded samples away; to be called every few seconds.
-    pub fn upkeep(&self) {
+    /// Folds recorded samples away, and says when a revocation list has run out; to be called every few seconds.
+    pub fn upkeep(&mut self) {
         self.metrics.upkeep();
+        let now = clock::unix_seconds();
+        let stale: BTreeSet<String> = self
+            .lists()
+            .into_iter()
+            .filter(|list| list.next_update <= now)
+            .map(|list| list.issuer)
+            .collect();
+        for issuer in stale.difference(&self.stale_issuers) {
+            tracing::warn!(
+                issuer,
+                "a revocation list has run out; trust.revocation.stale_list says what happens now"
+            );
+        }
+        self.stale_issuers = stale;
+    }
+
+    fn lists(&self) -> Vec<ListInfo> {
+        let snapshot = self.snapshot.load();
+        let domains = snapshot.domains().all().iter();
+        domains
+            .flat_map(|domain| {
+                domain
+                    .revocations()
+                    .set()
+                    .lists()
+                    .cloned()
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Starts fetching the revocation lists that the configuration in force wants fetched, on the current runtime.
+    pub fn refresh_lists(&self) -> Refresh {
+        let snapshot = self.snapshot.load();
+        let domains = self.config.trust_domains.iter().filter_map(|configured| {
+            let domain = snapshot.domains().named(&configured.settings.name)?;
+            Some((Arc::clone(domain), configured.fetch.clone()))
+        });
+        let trust_changed = self.trust_changed.clone();
+        let changed: Changed = Arc::new(move || trust_changed.send_modify(|count| *count += 1));
+        Refresh::start(domains.collect(), &self.metrics, &changed)
     }
 
     /// Whether the gateway takes new connections.
@@ -322,8 +396,9 @@ impl Server {
             return Err(ServerError::NeedsRestart(key));
         }
         let generation = self.snapshot.load().generation() + 1;
-        let snapshot =
+        let (snapshot, lists) =
             Snapshot::build(&config, &self.lasting, generation).map_err(ServerError::Build)?;
+        put_into_force(&snapshot, lists);
         self.snapshot.store(Arc::new(snapshot));
         self.config = config;
         self.review_connections();
@@ -373,7 +448,7 @@ impl Server {
     }
 
     /// The orders in force.
-    pub fn orders(&self) -> Arc<std::collections::BTreeSet<Order>> {
+    pub fn orders(&self) -> Arc<BTreeSet<Order>> {
         self.lasting.denylist().orders()
     }
 
@@ -405,6 +480,20 @@ impl Server {
                 .map_err(|_| io::Error::other("a worker panicked"))??;
         }
         Ok(())
+    }
+}
+
+/// Swaps the revocation lists, and says what an operator should know about the trust material.
+fn put_into_force(snapshot: &Snapshot, lists: Vec<Prepared>) {
+    let now = clock::unix_seconds();
+    for domain in snapshot.domains().all() {
+        for authority in domain.material().expired(now) {
+            let (trust_domain, authority) = (domain.name(), authority.name());
+            tracing::warn!(%trust_domain, authority, "a trust anchor or intermediate has expired; what leads to it is refused");
+        }
+    }
+    for warning in lists.into_iter().flat_map(Prepared::put_into_force) {
+        tracing::warn!("{warning}");
     }
 }
 

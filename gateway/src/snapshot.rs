@@ -3,12 +3,15 @@
 //! Workers hold it for as long as a request needs it; a connection that is open across a reload is served by the old
 //! handshake and the new routes. It binds nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 
 use crate::clock;
 use crate::config::{self, Config, Settings};
+use crate::headers::token::{self, Signer};
 use crate::route::Router;
 use crate::tls::credentials::{self, CredentialError};
 use crate::tls::session::{DomainSessions, Hooks};
@@ -16,9 +19,11 @@ use crate::tls::stek::{Secret, StekError, TicketKeys};
 use crate::tls::{self, ALPN_H2, ALPN_HTTP11};
 use crate::trust::denylist::Denylist;
 use crate::trust::domains::Domains;
+use crate::trust::revocation::{Prepared, Revocations};
 use crate::trust::{DeviceCache, TrustDomain};
 use crate::upstream;
 use crate::verify::TrustMaterial;
+use crate::verify::revocation::load::FileError;
 
 /// What outlives a reload: the cache of verified chains, the administrator's orders, and the secret of the tickets when no
 /// file gives it.
@@ -26,8 +31,15 @@ use crate::verify::TrustMaterial;
 pub struct Lasting {
     cache: Arc<DeviceCache>,
     denylist: Arc<Denylist>,
+    /// By the names of the trust domains.
+    revocations: Mutex<HashMap<Arc<str>, Arc<Revocations>>>,
+    /// The latest first.
+    signers: Mutex<Vec<Arc<Signer>>>,
     generated: Secret,
 }
+
+/// How many keys stay published: the one that signs, and those before it, whose last tokens may still be under way.
+const SIGNERS_KEPT: usize = 3;
 
 impl Lasting {
     /// An empty cache of `capacity` chains, and a fresh secret.
@@ -38,6 +50,8 @@ impl Lasting {
         Ok(Self {
             cache: Arc::new(DeviceCache::new(capacity)),
             denylist: Arc::default(),
+            revocations: Mutex::default(),
+            signers: Mutex::default(),
             generated: Secret::generate()?,
         })
     }
@@ -45,6 +59,39 @@ impl Lasting {
     /// The cache of verified chains.
     pub fn cache(&self) -> &DeviceCache {
         &self.cache
+    }
+
+    /// The signer with this key and these settings: the same one as long as neither changes, so that a reload does not make
+    /// every connection sign anew.
+    fn signer(&self, token: &config::Token) -> Result<Arc<Signer>, BuildError> {
+        let wrong =
+            |problem: String| BuildError::Token(format!("{}: {problem}", token.key.display()));
+        let key = std::fs::read(&token.key).map_err(|error| wrong(error.to_string()))?;
+        let signer =
+            Signer::new(&key, token.settings.clone()).map_err(|error| wrong(error.to_string()))?;
+        let mut signers = self.signers.lock();
+        let known = signers.iter().position(|known| {
+            known.key_id() == signer.key_id() && known.settings() == signer.settings()
+        });
+        let signer = match known {
+            Some(index) => signers.remove(index),
+            None => Arc::new(signer),
+        };
+        signers.insert(0, Arc::clone(&signer));
+        signers.truncate(SIGNERS_KEPT);
+        Ok(signer)
+    }
+
+    /// Public keys of the tokens that upstreams get now or got before the last reloads, as a JWK set (RFC 7517).
+    pub fn jwks(&self) -> String {
+        let signers = self.signers.lock();
+        let signers: Vec<&Signer> = signers.iter().map(Arc::as_ref).collect();
+        token::jwks(&signers)
+    }
+
+    fn revocations(&self, trust_domain: &Arc<str>) -> Arc<Revocations> {
+        let mut all = self.revocations.lock();
+        Arc::clone(all.entry(Arc::clone(trust_domain)).or_default())
     }
 
     /// What the administrator revoked by hand.
@@ -64,9 +111,20 @@ pub enum BuildError {
         /// What is wrong.
         error: Box<CredentialError>,
     },
+    /// A revocation list.
+    #[error("{key}: {error}")]
+    List {
+        /// The configuration key.
+        key: String,
+        /// What is wrong.
+        error: FileError,
+    },
     /// The ticket secret.
     #[error("resumption.secret_file: {0}")]
     Secret(String),
+    /// The key that signs tokens.
+    #[error("identity_headers.token.key: {0}")]
+    Token(String),
     /// The configuration itself, where it is checked together with what it names.
     #[error(transparent)]
     Config(#[from] config::ConfigError),
@@ -93,10 +151,12 @@ pub struct Snapshot {
     server_config: Arc<ServerConfig>,
     router: Router,
     upstreams: Vec<upstream::Settings>,
+    signer: Option<Arc<Signer>>,
 }
 
 impl Snapshot {
-    /// Reads what `config` names and builds it all.
+    /// Reads what `config` names and builds it all. The revocation lists that it names are to be put into force together
+    /// with it.
     ///
     /// # Errors
     /// Everything that is wrong, each with its key.
@@ -104,17 +164,28 @@ impl Snapshot {
         config: &Config,
         lasting: &Lasting,
         generation: u64,
-    ) -> Result<Self, Vec<BuildError>> {
+    ) -> Result<(Self, Vec<Prepared>), Vec<BuildError>> {
         let secret = secret(config, lasting);
         let mut errors = Vec::new();
-        let mut sessions = Vec::new();
+        let signer = config.token.as_ref().map(|token| lasting.signer(token));
+        let (mut sessions, mut lists) = (Vec::new(), Vec::new());
         for domain in &config.trust_domains {
             match build_domain(domain, config, lasting, secret.as_ref().ok()) {
-                Ok(built) => sessions.extend(built),
+                Ok((built, prepared)) => {
+                    sessions.extend(built);
+                    lists.push(prepared);
+                }
                 Err(more) => errors.extend(more),
             }
         }
         errors.extend(secret.err());
+        let signer = match signer.transpose() {
+            Ok(signer) => signer,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -124,14 +195,16 @@ impl Snapshot {
         let alpn = [ALPN_H2, ALPN_HTTP11];
         let server_config = tls::server_config(&config.tls, &alpn, Arc::new(hooks))
             .map_err(|error| vec![error.into()])?;
-        Ok(Self {
+        let snapshot = Self {
             generation,
             settings: config.settings,
             domains,
             server_config: Arc::new(server_config),
             router: Router::new(config.routes.clone()),
             upstreams: config.upstreams.clone(),
-        })
+            signer,
+        };
+        Ok((snapshot, lists))
     }
 
     /// Counts reloads; what was built for another generation may not fit this one.
@@ -159,6 +232,11 @@ impl Snapshot {
         &self.router
     }
 
+    /// Who signs the tokens that upstreams get, if they get any.
+    pub fn signer(&self) -> Option<&Arc<Signer>> {
+        self.signer.as_ref()
+    }
+
     /// The upstreams, in the configuration's order.
     pub fn upstreams(&self) -> &[upstream::Settings] {
         &self.upstreams
@@ -171,7 +249,7 @@ fn build_domain(
     config: &Config,
     lasting: &Lasting,
     secret: Option<&Secret>,
-) -> Result<Option<DomainSessions>, Vec<BuildError>> {
+) -> Result<(Option<DomainSessions>, Prepared), Vec<BuildError>> {
     let default = (&config.certificate, &config.private_key);
     let (section, (certificate, key)) = match &domain.files.credentials {
         Some((certificate, key)) => (domain.section.as_str(), (certificate, key)),
@@ -191,24 +269,30 @@ fn build_domain(
             return Err(credentials.into_iter().chain(material).collect());
         }
     };
+    let revocations = lasting.revocations(&domain.settings.name);
+    let lists = revocations
+        .prepare(&domain.files.crls, &material)
+        .map_err(|errors| {
+            let key = || format!("{}.crls", domain.section);
+            let list = |error| BuildError::List { key: key(), error };
+            errors.into_iter().map(list).collect::<Vec<_>>()
+        })?;
     let trust = TrustDomain::new(
         domain.settings.clone(),
         material,
         Arc::clone(&lasting.cache),
+        revocations,
         Arc::clone(&lasting.denylist),
     );
     let Some(secret) = secret else {
-        return Ok(None);
+        return Ok((None, lists));
     };
     let scope = trust.resumption_scope();
     let rotation = config.resumption.rotation;
     let keys = TicketKeys::new(secret.clone(), scope, rotation, clock::unix_seconds())
         .map_err(|error| vec![BuildError::Secret(error.to_string())])?;
-    Ok(Some(DomainSessions::new(
-        Arc::new(trust),
-        keys,
-        credentials,
-    )))
+    let sessions = DomainSessions::new(Arc::new(trust), keys, credentials);
+    Ok((Some(sessions), lists))
 }
 
 fn load_material(domain: &config::TrustDomain) -> Result<TrustMaterial, Vec<BuildError>> {

@@ -7,6 +7,7 @@
 pub mod denylist;
 pub mod domains;
 pub mod names;
+pub mod revocation;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::verify::cache::{CacheKey, ChainCache, ChainHash, Lookup};
 use crate::verify::{self, PresentedChain, Refusal, Rules, TrustMaterial, VerifiedChain};
 use denylist::Denylist;
 use names::NamePattern;
+use revocation::{Finding, Revocations};
 
 /// The name of the default trust domain.
 pub const DEFAULT: &str = "default";
@@ -55,6 +57,8 @@ pub struct Settings {
     pub headers: headers::Settings,
     /// Who may be served.
     pub policy: Policy,
+    /// What is done where the revocation lists do not answer.
+    pub revocation: revocation::Policy,
 }
 
 /// A trust domain in force.
@@ -64,6 +68,7 @@ pub struct TrustDomain {
     material: TrustMaterial,
     namespace: [u8; 32],
     cache: Arc<DeviceCache>,
+    revocations: Arc<Revocations>,
     denylist: Arc<Denylist>,
 }
 
@@ -76,6 +81,8 @@ pub struct KnownDevice {
     pub device: Arc<Identified>,
     /// What the cache said.
     pub lookup: CacheResult,
+    /// What the revocation lists said; `None` where none are asked.
+    pub finding: Option<Finding>,
 }
 
 /// The result of one cache look-up.
@@ -109,6 +116,7 @@ impl TrustDomain {
         settings: Settings,
         material: TrustMaterial,
         cache: Arc<DeviceCache>,
+        revocations: Arc<Revocations>,
         denylist: Arc<Denylist>,
     ) -> Self {
         Self {
@@ -116,6 +124,7 @@ impl TrustDomain {
             settings,
             material,
             cache,
+            revocations,
             denylist,
         }
     }
@@ -133,6 +142,11 @@ impl TrustDomain {
     /// What chains are verified with.
     pub fn material(&self) -> &TrustMaterial {
         &self.material
+    }
+
+    /// The revocation lists in force.
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
     }
 
     /// The set of configurations between which a ticket is honoured. Anchors, lists and policy are not part of it: they
@@ -159,17 +173,19 @@ impl TrustDomain {
             Lookup::Stale => (self.verify(key, presented, now)?, CacheResult::Stale),
         };
         match self.revocation(&device, now) {
-            Revocation::Good => Ok(KnownDevice {
+            (finding, Revocation::Good) => Ok(KnownDevice {
                 chain,
                 device,
                 lookup,
+                finding,
             }),
-            Revocation::Revoked => Err(Refusal::Revoked),
-            Revocation::Unknown => Err(Refusal::RevocationUnknown),
+            (_, Revocation::Revoked) => Err(Refusal::Revoked),
+            (_, Revocation::Unknown) => Err(Refusal::RevocationUnknown),
         }
     }
 
-    /// Looks up a chain that a ticket names, without the chain itself.
+    /// Looks up a chain that a ticket names, without the chain itself. Whether it is revoked is for
+    /// [`TrustDomain::authorize`] to say.
     ///
     /// # Errors
     /// Not known, or known and not good any more: only [`TrustDomain::check`] can tell then.
@@ -179,6 +195,7 @@ impl TrustDomain {
                 chain,
                 device,
                 lookup: CacheResult::Hit,
+                finding: None,
             }),
             Lookup::Miss => Err(CacheResult::Miss),
             Lookup::Stale => Err(CacheResult::Stale),
@@ -197,7 +214,7 @@ impl TrustDomain {
         };
         let standing = Standing {
             anchor_is_trusted: self.material.trusts(device.anchor()),
-            revocation: self.revocation(device, now),
+            revocation: self.revocation(device, now).1,
         };
         authorize::authorize(&self.settings.policy, device, standing, now)
     }
@@ -215,6 +232,9 @@ impl TrustDomain {
     ) -> Result<Arc<Identified>, Refusal> {
         let verified = VerifiedChain::verify(&self.material, presented, now)?;
         let settings = &self.settings;
+        if settings.revocation.follow_points {
+            self.revocations.note_points(&verified);
+        }
         let device = Identified::from_chain(&verified, &settings.identity, settings.headers)
             .map_err(Refusal::NoIdentity)?;
         let device = Arc::new(device);
@@ -222,11 +242,16 @@ impl TrustDomain {
         Ok(device)
     }
 
-    fn revocation(&self, device: &Identified, _now: u64) -> Revocation {
+    fn revocation(&self, device: &Identified, now: u64) -> (Option<Finding>, Revocation) {
         if self.denylist.denies(&self.settings.name, device) {
-            return Revocation::Revoked;
+            return (None, Revocation::Revoked);
         }
-        Revocation::Good
+        let policy = &self.settings.revocation;
+        if !policy.asked {
+            return (None, Revocation::Good);
+        }
+        let (finding, verdict) = self.revocations.ask(device.links(), policy, now);
+        (Some(finding), verdict)
     }
 }
 

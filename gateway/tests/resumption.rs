@@ -478,9 +478,16 @@ impl Side {
             identity: Rule::default(),
             headers: headers::Settings::default(),
             policy: Policy::default(),
+            revocation: trust::revocation::Policy::default(),
         };
         let cache = Arc::new(DeviceCache::new(10));
-        let domain = Arc::new(TrustDomain::new(domain, material, cache, Arc::default()));
+        let domain = Arc::new(TrustDomain::new(
+            domain,
+            material,
+            cache,
+            Arc::default(),
+            Arc::default(),
+        ));
         let settings = resumption::Settings {
             enabled: true,
             rotation: 12 * HOUR,

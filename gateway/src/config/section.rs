@@ -198,6 +198,15 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A table inside this one that may be absent.
+    pub(super) fn optional_table(&mut self, key: &'static str) -> Option<Section<'a>> {
+        if self.table.contains_key(key) {
+            return Some(self.table(key, false));
+        }
+        self.known.push(key);
+        None
+    }
+
     /// A table inside this one; an absent one reads as empty, and is an error if it is `needed`.
     pub(super) fn table(&mut self, key: &'static str, needed: bool) -> Section<'a> {
         let present = self.table.contains_key(key);

@@ -3,13 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::authorize::{DeviceIds, Policy};
 use crate::config::section::Section;
+use crate::fetch::{self, HttpUrl, schedule};
 use crate::identity::{Pattern, Rule, Source};
 use crate::trust::names::NamePattern;
 
-use crate::trust::{self, ClientAuth, Settings};
+use crate::refresh;
+use crate::trust::{self, ClientAuth, Settings, revocation};
 use crate::verify::Rules;
 use crate::{headers, verify};
 
@@ -22,6 +25,8 @@ pub struct TrustDomain {
     pub settings: Settings,
     /// What it names.
     pub files: Files,
+    /// Which lists are fetched.
+    pub fetch: refresh::Settings,
 }
 
 /// The files and folders of one trust domain.
@@ -33,6 +38,8 @@ pub struct Files {
     pub anchors: Vec<PathBuf>,
     /// Intermediates that devices need not present.
     pub intermediates: Vec<PathBuf>,
+    /// Revocation lists.
+    pub crls: Vec<PathBuf>,
 }
 
 /// Reads `[trust]` and every `[[trust_domains]]`; the default is the first.
@@ -87,6 +94,8 @@ impl Common<'_> {
                 "name at least one file or folder with trust anchors",
             );
         }
+        let crls = self.paths(section, "crls");
+        let (revocation, fetch) = revocation(section, !crls.is_empty());
         let modes = [
             ("required", ClientAuth::Required),
             ("optional", ClientAuth::Optional),
@@ -104,12 +113,15 @@ impl Common<'_> {
                 identity: identity(section),
                 headers: self.headers,
                 policy: policy(section),
+                revocation,
             },
             files: Files {
                 credentials,
                 anchors,
                 intermediates: self.paths(section, "intermediates"),
+                crls,
             },
+            fetch,
         }
     }
 
@@ -187,6 +199,47 @@ fn identity(section: &mut Section<'_>) -> Rule {
     });
     identity.finish();
     Rule { source, pattern }
+}
+
+fn revocation(
+    section: &mut Section<'_>,
+    has_files: bool,
+) -> (revocation::Policy, refresh::Settings) {
+    let mut table = section.table("revocation", false);
+    let mut urls = Vec::new();
+    for text in table.strings("fetch").unwrap_or_default() {
+        match text.parse::<HttpUrl>() {
+            Ok(url) => urls.push(url),
+            Err(error) => table.error("fetch", &format!("\"{text}\": {error}")),
+        }
+    }
+    let refuse_or_accept = [("refuse", false), ("accept", true)];
+    let accept_unknown_issuer = table.choice("unknown_issuer", &refuse_or_accept);
+    let accept_stale = table.choice("stale_list", &refuse_or_accept);
+    let grace = table.duration("stale_grace_period", Duration::ZERO);
+    let refresh_interval = table.duration("refresh_interval", Duration::from_secs(60 * 60));
+    let fetch = refresh::Settings {
+        urls,
+        distribution_points: table.boolean("distribution_points", false),
+        schedule: schedule::Settings {
+            refresh_interval,
+            retry_min: Duration::from_secs(5).min(refresh_interval),
+            retry_max: Duration::from_secs(10 * 60),
+        },
+        fetch: fetch::Settings {
+            connect_timeout: Duration::from_secs(5),
+            total_timeout: table.duration("fetch_timeout", Duration::from_secs(60)),
+            max_bytes: table.size("max_list_size", 64 * 1024 * 1024),
+        },
+    };
+    table.finish();
+    let policy = revocation::Policy {
+        asked: has_files || !fetch.urls.is_empty() || fetch.distribution_points,
+        follow_points: fetch.distribution_points,
+        accept_unknown_issuer: accept_unknown_issuer.unwrap_or(false),
+        stale_grace: (accept_stale != Some(true)).then_some(grace.as_secs()),
+    };
+    (policy, fetch)
 }
 
 fn policy(section: &mut Section<'_>) -> Policy {

@@ -254,6 +254,11 @@ struct Held {
 }
 
 impl TokenCache {
+    /// Lets go of the token: the connection rests.
+    pub fn forget(&self) {
+        self.held.take();
+    }
+
     /// The token held, or a new one if less than half of its life is left at `now` or another signer has taken over.
     ///
     /// # Errors

@@ -69,6 +69,7 @@ pub(super) async fn serve(
             Outcome::Quiet => {}
         }
         stream.unread(&parts.read_buf);
+        origin.token.forget();
         if !asleep(&stream, &origin, &place, settings).await {
             stream.close().await;
             return;

@@ -22,6 +22,7 @@ use crate::tls::proof;
 use crate::tls::resumption::{Declined, Settings, TicketContents, certificates_of};
 use crate::tls::stek::TicketKeys;
 use crate::trust::domains::Domains;
+use crate::trust::revocation::Finding;
 use crate::trust::{CacheResult, ClientAuth, KnownDevice, TrustDomain};
 use crate::verify::{PresentedChain, Refusal};
 
@@ -86,6 +87,14 @@ impl Session {
     /// Why a ticket was declined, if one was presented and the handshake went on without it.
     pub fn declined(&self) -> Option<Declined> {
         self.declined
+    }
+
+    /// What the revocation lists said about the client's chain, if they were asked.
+    pub fn finding(&self) -> Option<Finding> {
+        match self.refusal {
+            Some(Refusal::Revoked) => Some(Finding::Revoked),
+            _ => self.known.as_ref()?.finding,
+        }
     }
 
     /// Number of tickets sealed for the client.

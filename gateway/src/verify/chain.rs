@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::certificate::{Certificate, check_window};
 use super::issuer::AuthorityCertificate;
+use super::revocation::{Coverage, RevocationKey, Role};
 use super::{AuthorityId, Refusal, Rules};
 
 /// One certificate of a path, as revocation lists name it.
@@ -14,8 +15,10 @@ use super::{AuthorityId, Refusal, Rules};
 pub struct Link {
     /// Who issued it.
     pub issuer: AuthorityId,
-    /// Its serial number: the contents of the DER INTEGER, as they stand in the certificate.
-    pub serial: Box<[u8]>,
+    /// Its serial number there, hashed.
+    pub key: RevocationKey,
+    /// Which of the issuer's lists speak about it.
+    pub coverage: Coverage,
 }
 
 /// The authority that issued an end entity, as OCSP names it (RFC 6960, 4.1.1).
@@ -66,11 +69,17 @@ impl VerifiedChain {
             let (from, until) = certificate.window();
             not_before = not_before.max(from);
             not_after = not_after.min(until);
+            let issuer = issuers
+                .next()
+                .map_or(*anchor.id(), |issuer| issuer.authority());
+            let role = match links.is_empty() {
+                true => Role::EndEntity,
+                false => Role::Authority,
+            };
             links.push(Link {
-                issuer: issuers
-                    .next()
-                    .map_or(*anchor.id(), |issuer| issuer.authority()),
-                serial: certificate.serial().into(),
+                key: RevocationKey::new(&issuer, certificate.serial()),
+                coverage: Coverage::of(role, certificate.x509()),
+                issuer,
             });
         }
         let (subject, public_key) = intermediates

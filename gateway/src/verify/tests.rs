@@ -6,6 +6,7 @@ use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _};
 
+use super::revocation::{Coverage, RevocationKey, Role};
 use super::signature::Budget;
 use super::{
     AuthorityCertificate, AuthorityId, Link, PresentedChain, Refusal, Rules, TrustMaterial,
@@ -157,22 +158,18 @@ fn a_chain_says_what_revocation_and_ocsp_ask_for() {
     let chain = verify(&material, &device, &[middle.der().clone()])
         .0
         .unwrap();
-    let serial = |der: &CertificateDer<'_>| -> Box<[u8]> {
-        super::certificate::Certificate::parse(der)
-            .unwrap()
-            .serial()
-            .into()
+    let link = |issuer: AuthorityId, role, der: &CertificateDer<'_>| {
+        let certificate = super::certificate::Certificate::parse(der).unwrap();
+        Link {
+            issuer,
+            key: RevocationKey::new(&issuer, certificate.serial()),
+            coverage: Coverage::of(role, certificate.x509()),
+        }
     };
     let issuer = AuthorityCertificate::intermediate(middle.der(), &Rules::default()).unwrap();
     let links = [
-        Link {
-            issuer: *issuer.id(),
-            serial: serial(&device),
-        },
-        Link {
-            issuer: *chain.anchor(),
-            serial: serial(middle.der()),
-        },
+        link(*issuer.id(), Role::EndEntity, &device),
+        link(*chain.anchor(), Role::Authority, middle.der()),
     ];
     assert_eq!(chain.links(), links);
     assert_eq!(*chain.issuer().subject, *issuer.subject());

@@ -14,6 +14,7 @@ pub(crate) mod counters;
 pub(crate) mod device;
 pub(crate) mod h2;
 pub(crate) mod hello;
+pub(crate) mod lists;
 pub(crate) mod message;
 pub(crate) mod pki;
 pub(crate) mod program;

@@ -16,6 +16,8 @@ pub(crate) struct Setup {
     /// The gateway's own certificate and key, without their endings.
     pub(crate) server: String,
     pub(crate) anchors: Vec<String>,
+    /// More keys of `[trust]`.
+    pub(crate) trust: String,
     pub(crate) listener: String,
     pub(crate) endpoints: Vec<SocketAddr>,
     /// More keys of `[[upstreams]]`.
@@ -34,6 +36,7 @@ impl Setup {
             tls: String::new(),
             server: "server".into(),
             anchors: vec!["trust-anchor.pem".into()],
+            trust: String::new(),
             listener: "127.0.0.1:0".into(),
             endpoints: vec![upstream],
             upstream: String::new(),
@@ -52,7 +55,7 @@ impl Setup {
             .collect();
         format!(
             "[tls]\ncertificate = \"{server}.pem\"\nprivate_key = \"{server}.key\"\n{tls}\n\
-             [trust]\nanchors = {anchors:?}\n\
+             [trust]\nanchors = {anchors:?}\n{trust}\n\
              [[listeners]]\nname = \"devices\"\naddress = \"{listener}\"\n\
              [[upstreams]]\nname = \"telemetry\"\nendpoints = {endpoints:?}\n{upstream}\n\
              [[routes]]\npath_prefix = \"{prefix}\"\nupstream = \"telemetry\"\n\
@@ -60,6 +63,7 @@ impl Setup {
             server = self.server,
             tls = self.tls,
             anchors = self.anchors,
+            trust = self.trust,
             listener = self.listener,
             upstream = self.upstream,
             prefix = self.path_prefix,

@@ -149,6 +149,11 @@ impl VerifiedList {
         self.number
     }
 
+    /// When it runs out, in seconds since the Unix epoch.
+    pub fn next_update(&self) -> u64 {
+        self.next_update
+    }
+
     /// Whether it only adds to a full list.
     pub fn is_delta(&self) -> bool {
         self.base_number.is_some()

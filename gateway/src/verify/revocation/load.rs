@@ -87,17 +87,18 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Loads every list of `paths`: of files, and of every `.pem`, `.crl` and `.der` file of folders. `previous` is the
-    /// set in force until now, see [`RevocationSet::new`].
+    /// Loads every list of `paths`: of files, and of every `.pem`, `.crl` and `.der` file of folders. `others` are lists
+    /// from elsewhere that go into the same set; `previous` is the set in force until now, see [`RevocationSet::new`].
     pub fn load(
         &mut self,
         paths: &[PathBuf],
         authorities: &[Authority<'_>],
+        others: Vec<Arc<VerifiedList>>,
         previous: Option<&RevocationSet>,
     ) -> Loaded {
         let mut errors = Vec::new();
         let mut files = HashMap::new();
-        let mut lists = Vec::new();
+        let mut lists = others;
         for path in paths {
             for file in self.files_of(path, &mut errors) {
                 let (hash, found) = match self.file(&file, authorities) {
@@ -125,6 +126,15 @@ impl Loader {
             errors,
             warnings,
         }
+    }
+
+    /// The lists that files gave and that were in force after the last load.
+    pub fn lists(&self) -> impl Iterator<Item = Arc<VerifiedList>> {
+        self.files
+            .values()
+            .filter_map(|hash| self.known.get(hash))
+            .flatten()
+            .cloned()
     }
 
     fn file(
@@ -301,7 +311,7 @@ mod tests {
         fn load(&mut self, previous: Option<&RevocationSet>) -> Loaded {
             let folder = self.folder.path().to_owned();
             self.loader
-                .load(&[folder], &[self.signer.authority()], previous)
+                .load(&[folder], &[self.signer.authority()], Vec::new(), previous)
         }
 
         fn revokes(&self, set: &RevocationSet, serial: u8) -> bool {
@@ -334,7 +344,7 @@ mod tests {
         fixture.write("notes.txt", b"not a list");
         let folder = fixture.folder.path().to_owned();
         let authorities = [fixture.signer.authority(), other.authority()];
-        let loaded = Loader::default().load(&[folder], &authorities, None);
+        let loaded = Loader::default().load(&[folder], &authorities, Vec::new(), None);
         assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
         assert_eq!(loaded.set.lists().count(), 2);
         assert!(fixture.revokes(&loaded.set, 7));
@@ -376,7 +386,7 @@ mod tests {
     #[test]
     fn a_file_named_by_itself_must_exist() {
         let missing = PathBuf::from("/nonexistent/list.pem");
-        let loaded = Loader::default().load(&[missing], &[], None);
+        let loaded = Loader::default().load(&[missing], &[], Vec::new(), None);
         assert!(matches!(loaded.errors[..], [FileError::Read { .. }]));
         assert_eq!(loaded.set.lists().count(), 0);
     }
@@ -416,15 +426,19 @@ mod tests {
         fs::create_dir(&path).unwrap();
         fixture.write("crl/list.crl", &fixture.list(1, 7));
         let paths = [fixture.folder.path().join("crl/")];
-        let mut loaded = fixture
-            .loader
-            .load(&paths, &[fixture.signer.authority()], None);
+        let mut loaded =
+            fixture
+                .loader
+                .load(&paths, &[fixture.signer.authority()], Vec::new(), None);
         assert!(loaded.errors.is_empty());
         fs::remove_dir_all(&path).unwrap();
         for _ in 0..2 {
-            loaded = fixture
-                .loader
-                .load(&paths, &[fixture.signer.authority()], Some(&loaded.set));
+            loaded = fixture.loader.load(
+                &paths,
+                &[fixture.signer.authority()],
+                Vec::new(),
+                Some(&loaded.set),
+            );
             assert!(!loaded.errors.is_empty());
             assert!(fixture.revokes(&loaded.set, 7));
         }
@@ -487,9 +501,10 @@ mod tests {
         let before = fixture.load(None).set;
         let folder = fixture.folder.path().to_owned();
         let other = Signer::new("b");
-        let loaded = fixture
-            .loader
-            .load(&[folder], &[other.authority()], Some(&before));
+        let loaded =
+            fixture
+                .loader
+                .load(&[folder], &[other.authority()], Vec::new(), Some(&before));
         assert!(matches!(loaded.errors[..], [FileError::List { .. }]));
         assert_eq!(loaded.set.lists().count(), 0);
     }
