@@ -19,6 +19,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gateway::authorize::Policy;
 use gateway::identity::Rule;
 use gateway::tls::stek::{Secret, TicketKeys};
+use gateway::ocsp::Mode;
 use gateway::trust::{self, CacheResult, ClientAuth, DeviceCache, TrustDomain};
 use gateway::verify::{self, AuthorityCertificate, PresentedChain, Rules, TrustMaterial};
 use rustls::pki_types::CertificateDer;
@@ -69,14 +70,14 @@ impl Fixture {
             headers: gateway::headers::Settings::default(),
             policy: Policy::default(),
             revocation: trust::revocation::Policy::default(),
+            ocsp: Mode::Off,
         };
         let cache = Arc::new(DeviceCache::new(capacity));
         let domain = TrustDomain::new(
             settings,
             TrustMaterial::new(anchors, Vec::new(), Rules::default()),
             cache,
-            Arc::default(),
-            Arc::default(),
+            trust::Sources::default(),
         );
         Self { chain, domain }
     }

@@ -82,19 +82,21 @@ fn matches(pattern: &str, text: &str) -> bool {
 pub struct Standing {
     /// Whether the chain's anchor is trusted now, which may be later than the device's handshake began.
     pub anchor_is_trusted: bool,
-    /// What is known about its revocation.
+    /// What lists and orders say about its revocation.
     pub revocation: Revocation,
+    /// What a responder says about it, if one is asked.
+    pub responder: Revocation,
 }
 
-/// What is known about the revocation of a chain's certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is known about the revocation of a chain's certificates, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revocation {
     /// None of them is revoked, or nobody asks.
     Good,
-    /// One of them is revoked.
-    Revoked,
     /// Nothing is known that would be fresh enough, and the trust domain says to refuse then.
     Unknown,
+    /// One of them is revoked.
+    Revoked,
 }
 
 /// Proof that a connection was authorized. Routing and forwarding take it by reference and cannot be called without one.
@@ -192,7 +194,7 @@ pub fn authorize(
     if !standing.anchor_is_trusted {
         return Err(Denied::AnchorRemoved);
     }
-    match standing.revocation {
+    match standing.revocation.max(standing.responder) {
         Revocation::Good => {}
         Revocation::Revoked => return Err(Denied::Revoked),
         Revocation::Unknown => return Err(Denied::RevocationUnknown),
@@ -227,6 +229,7 @@ mod tests {
     const GOOD: Standing = Standing {
         anchor_is_trusted: true,
         revocation: Revocation::Good,
+        responder: Revocation::Good,
     };
 
     fn device() -> Arc<Identified> {
@@ -253,7 +256,13 @@ mod tests {
         let standing = |anchor_is_trusted, revocation| Standing {
             anchor_is_trusted,
             revocation,
+            ..GOOD
         };
+        let responder = Standing {
+            responder: Revocation::Revoked,
+            ..GOOD
+        };
+        assert_eq!(denied(&everybody, responder), Denied::Revoked);
         assert_eq!(
             denied(&everybody, standing(false, Revocation::Good)),
             Denied::AnchorRemoved

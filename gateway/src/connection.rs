@@ -32,7 +32,9 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: usize, accepted: Accepted)
         }
         return;
     };
-    let permit = match worker.authorize(handshaked.peer_identity(), clock::unix_seconds()) {
+    let responder = Box::pin(worker.ask_responder(&handshaked)).await;
+    let now = clock::unix_seconds();
+    let permit = match worker.authorize(handshaked.peer_identity(), responder, now) {
         Ok(permit) => permit,
         Err(denied) => {
             metrics.denied(denied);

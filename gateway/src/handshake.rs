@@ -16,6 +16,7 @@ use crate::admission::{Admitted, Slot};
 use crate::clock;
 use crate::listener::Accepted;
 use crate::live::Peer;
+use crate::ocsp::subject::Subject;
 use crate::tls::session::Session;
 use crate::tls::stream::TlsStream;
 use crate::tls::{ALPN_H2, resumption};
@@ -135,6 +136,7 @@ impl Failure {
 pub struct Handshaked {
     stream: TlsStream,
     peer_identity: Peer,
+    subject: Option<Subject>,
     peer: std::net::SocketAddr,
     connection: Slot,
     is_h2: bool,
@@ -145,6 +147,11 @@ impl Handshaked {
     /// proved.
     pub fn peer_identity(&self) -> &Peer {
         &self.peer_identity
+    }
+
+    /// What a responder can be asked about.
+    pub fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
     }
 
     /// The device's address.
@@ -217,6 +224,7 @@ pub async fn perform(
                 Some(Handshaked {
                     stream,
                     peer_identity,
+                    subject: session.known().and_then(|known| known.subject.clone()),
                     peer,
                     connection,
                     is_h2,

@@ -3,6 +3,8 @@
 //! Labels are closed lists; no device id is ever in one. Hot paths touch handles only: no look-up by name, no allocation.
 //! It serves nothing itself; `admin` renders what is here.
 
+mod describe;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::admission::Shed;
 use crate::authorize::Denied;
 use crate::fetch::FetchError;
 use crate::handshake::{Failure, Kind, Report};
+use crate::ocsp::Outcome;
 use crate::tls::resumption::Declined;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
@@ -45,6 +48,7 @@ pub struct Metrics {
     timeouts: Vec<(Deadline, Counter)>,
     reloads: [Counter; 2],
     fetches: Vec<(&'static str, Counter)>,
+    responders: Vec<(Outcome, Counter)>,
     /// Issuers of lists that have gauges.
     shown_issuers: Mutex<BTreeSet<String>>,
 }
@@ -176,7 +180,7 @@ impl Metrics {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)?
             .build_recorder();
-        describe(&recorder);
+        describe::all(&recorder);
         let register = Registrar(&recorder);
         let ticket = |event, reason| {
             register.counter(
@@ -272,6 +276,15 @@ impl Metrics {
                 )
             })
             .collect();
+        let responders = Outcome::ALL
+            .map(|outcome| {
+                let labels = [("outcome", outcome.label())];
+                (
+                    outcome,
+                    register.counter("gateway_ocsp_checks_total", &labels),
+                )
+            })
+            .into();
         let cache_entries = register.gauge("gateway_chain_cache_entries", &[]);
         Ok(Arc::new(Self {
             handle: recorder.handle(),
@@ -283,6 +296,7 @@ impl Metrics {
             timeouts,
             reloads,
             fetches,
+            responders,
             shown_issuers: Mutex::default(),
             recorder,
         }))
@@ -340,6 +354,11 @@ impl Metrics {
     /// Counts an attempt to fetch a revocation list: one of [`LIST_FETCHES`] or [`FetchError::LABELS`].
     pub fn list_fetched(&self, outcome: &'static str) {
         count(&self.fetches, outcome);
+    }
+
+    /// Counts a question to a responder, or to what it said before.
+    pub fn responder_asked(&self, outcome: Outcome) {
+        count(&self.responders, outcome);
     }
 
     /// Shows the revocation lists in force at `now` (seconds since the Unix epoch). An issuer with several is as good as the
@@ -490,98 +509,5 @@ impl Listener {
 fn count<L: PartialEq>(counters: &[(L, Counter)], label: L) {
     if let Some((_, counter)) = counters.iter().find(|(of, _)| *of == label) {
         counter.increment(1);
-    }
-}
-
-fn describe(recorder: &PrometheusRecorder) {
-    let counters = [
-        ("gateway_connections_total", "Connections accepted."),
-        (
-            "gateway_handshakes_total",
-            "TLS handshakes by kind, and by outcome: ok or the reason of the failure.",
-        ),
-        (
-            "gateway_chain_cache_lookups_total",
-            "Look-ups in the verified-chain cache.",
-        ),
-        (
-            "gateway_tickets_total",
-            "Session tickets issued, accepted, and declined by reason.",
-        ),
-        (
-            "gateway_shed_total",
-            "Connections turned away before any cryptography.",
-        ),
-        (
-            "gateway_denied_total",
-            "Devices that were identified and not served.",
-        ),
-        (
-            "gateway_connections_ended_total",
-            "Open connections ended because their device is not to be served any more.",
-        ),
-        (
-            "gateway_timeouts_total",
-            "Connections ended by a deadline after the handshake.",
-        ),
-        (
-            "gateway_requests_total",
-            "Requests by upstream and class of status.",
-        ),
-        (
-            "gateway_upstream_connections_total",
-            "Connections opened to upstreams.",
-        ),
-        ("gateway_reloads_total", "Configuration reloads."),
-        (
-            "gateway_revocation_checks_total",
-            "What the revocation lists said in full handshakes about the worst certificate of the chain.",
-        ),
-        (
-            "gateway_crl_fetches_total",
-            "Attempts to fetch a revocation list.",
-        ),
-    ];
-    for (name, help) in counters {
-        recorder.describe_counter(name.into(), None, help.into());
-    }
-    let gauges = [
-        ("gateway_connections_open", "Connections open."),
-        (
-            "gateway_chain_cache_entries",
-            "Verified chains in the cache.",
-        ),
-        (
-            "gateway_crl_entries",
-            "Certificates that the revocation lists in force name.",
-        ),
-        (
-            "gateway_crl_age_seconds",
-            "Since the oldest list in force of the issuer was issued.",
-        ),
-        (
-            "gateway_crl_next_update_seconds",
-            "Until the first list in force of the issuer runs out; negative when it has.",
-        ),
-        (
-            "gateway_upstream_connections_open",
-            "Connections open to upstreams.",
-        ),
-    ];
-    for (name, help) in gauges {
-        recorder.describe_gauge(name.into(), None, help.into());
-    }
-    let histograms = [
-        (
-            "gateway_handshake_seconds",
-            "From accept to the end of a successful handshake.",
-        ),
-        (
-            "gateway_request_seconds",
-            "From the end of the request head to the end of the response.",
-        ),
-    ];
-    for (name, help) in histograms {
-        recorder.describe_histogram(name.into(), None, help.into());
     }
 }

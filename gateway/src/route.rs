@@ -89,6 +89,7 @@ mod tests {
         let standing = Standing {
             anchor_is_trusted: true,
             revocation: Revocation::Good,
+            responder: Revocation::Good,
         };
         authorize(&Policy::default(), &device, standing, 5).unwrap()
     }

@@ -12,6 +12,8 @@ use rustls::ServerConfig;
 use crate::clock;
 use crate::config::{self, Config, Settings};
 use crate::headers::token::{self, Signer};
+use crate::ocsp::Mode;
+use crate::ocsp::client::Checker;
 use crate::route::Router;
 use crate::tls::credentials::{self, CredentialError};
 use crate::tls::session::{DomainSessions, Hooks};
@@ -20,7 +22,7 @@ use crate::tls::{self, ALPN_H2, ALPN_HTTP11};
 use crate::trust::denylist::Denylist;
 use crate::trust::domains::Domains;
 use crate::trust::revocation::{Prepared, Revocations};
-use crate::trust::{DeviceCache, TrustDomain};
+use crate::trust::{DeviceCache, Sources, TrustDomain};
 use crate::upstream;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
@@ -33,6 +35,8 @@ pub struct Lasting {
     denylist: Arc<Denylist>,
     /// By the names of the trust domains.
     revocations: Mutex<HashMap<Arc<str>, Arc<Revocations>>>,
+    /// By the names of the trust domains.
+    responders: Mutex<HashMap<Arc<str>, Arc<Checker>>>,
     /// The latest first.
     signers: Mutex<Vec<Arc<Signer>>>,
     generated: Secret,
@@ -51,6 +55,7 @@ impl Lasting {
             cache: Arc::new(DeviceCache::new(capacity)),
             denylist: Arc::default(),
             revocations: Mutex::default(),
+            responders: Mutex::default(),
             signers: Mutex::default(),
             generated: Secret::generate()?,
         })
@@ -87,6 +92,22 @@ impl Lasting {
         let signers = self.signers.lock();
         let signers: Vec<&Signer> = signers.iter().map(Arc::as_ref).collect();
         token::jwks(&signers)
+    }
+
+    /// Who asks responders for `domain`: the same one as long as it is to be done the same way, with all that it remembers.
+    fn responders(&self, domain: &config::TrustDomain) -> Option<Arc<Checker>> {
+        let mut all = self.responders.lock();
+        if domain.settings.ocsp == Mode::Off {
+            all.remove(&domain.settings.name);
+            return None;
+        }
+        let known = all.get(&domain.settings.name);
+        if let Some(known) = known.filter(|known| *known.settings() == domain.ocsp) {
+            return Some(Arc::clone(known));
+        }
+        let checker = Arc::new(Checker::new(domain.ocsp.clone()));
+        all.insert(Arc::clone(&domain.settings.name), Arc::clone(&checker));
+        Some(checker)
     }
 
     fn revocations(&self, trust_domain: &Arc<str>) -> Arc<Revocations> {
@@ -277,13 +298,13 @@ fn build_domain(
             let list = |error| BuildError::List { key: key(), error };
             errors.into_iter().map(list).collect::<Vec<_>>()
         })?;
-    let trust = TrustDomain::new(
-        domain.settings.clone(),
-        material,
-        Arc::clone(&lasting.cache),
+    let sources = Sources {
         revocations,
-        Arc::clone(&lasting.denylist),
-    );
+        denylist: Arc::clone(&lasting.denylist),
+        responders: lasting.responders(domain),
+    };
+    let cache = Arc::clone(&lasting.cache);
+    let trust = TrustDomain::new(domain.settings.clone(), material, cache, sources);
     let Some(secret) = secret else {
         return Ok((None, lists));
     };

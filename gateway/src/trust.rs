@@ -16,6 +16,9 @@ use aws_lc_rs::digest;
 use crate::authorize::{self, Denied, Permit, Policy, Revocation, Standing};
 use crate::headers;
 use crate::identity::{Identified, Rule};
+use crate::ocsp::client::Checker;
+use crate::ocsp::subject::{Issuer, Subject};
+use crate::ocsp::{self, Mode, Outcome};
 use crate::verify::cache::{CacheKey, ChainCache, ChainHash, Lookup};
 use crate::verify::{self, PresentedChain, Refusal, Rules, TrustMaterial, VerifiedChain};
 use denylist::Denylist;
@@ -25,8 +28,16 @@ use revocation::{Finding, Revocations};
 /// The name of the default trust domain.
 pub const DEFAULT: &str = "default";
 
-/// The verified-chain cache as the gateway keeps it: what it remembers of a chain is the device it identifies.
-pub type DeviceCache = ChainCache<Identified>;
+/// What the cache remembers of a verified chain.
+#[derive(Debug)]
+pub struct Remembered {
+    device: Arc<Identified>,
+    /// What to ask a responder about; `None` where none is asked.
+    subject: Option<Subject>,
+}
+
+/// The verified-chain cache as the gateway keeps it.
+pub type DeviceCache = ChainCache<Remembered>;
 
 /// Whether a client must present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +70,8 @@ pub struct Settings {
     pub policy: Policy,
     /// What is done where the revocation lists do not answer.
     pub revocation: revocation::Policy,
+    /// Whether a responder is asked about a device's certificate, and what is done where it does not answer.
+    pub ocsp: Mode,
 }
 
 /// A trust domain in force.
@@ -68,8 +81,18 @@ pub struct TrustDomain {
     material: TrustMaterial,
     namespace: [u8; 32],
     cache: Arc<DeviceCache>,
-    revocations: Arc<Revocations>,
-    denylist: Arc<Denylist>,
+    sources: Sources,
+}
+
+/// What a trust domain shares with those before and after it, or with others.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Its revocation lists.
+    pub revocations: Arc<Revocations>,
+    /// What an administrator revoked by hand.
+    pub denylist: Arc<Denylist>,
+    /// Who asks responders; `None` where the mode is off.
+    pub responders: Option<Arc<Checker>>,
 }
 
 /// A chain that was found good just now.
@@ -79,6 +102,8 @@ pub struct KnownDevice {
     pub chain: ChainHash,
     /// Whose it is.
     pub device: Arc<Identified>,
+    /// What to ask a responder about.
+    pub subject: Option<Subject>,
     /// What the cache said.
     pub lookup: CacheResult,
     /// What the revocation lists said; `None` where none are asked.
@@ -116,16 +141,14 @@ impl TrustDomain {
         settings: Settings,
         material: TrustMaterial,
         cache: Arc<DeviceCache>,
-        revocations: Arc<Revocations>,
-        denylist: Arc<Denylist>,
+        sources: Sources,
     ) -> Self {
         Self {
             namespace: namespace(&settings),
             settings,
             material,
             cache,
-            revocations,
-            denylist,
+            sources,
         }
     }
 
@@ -146,7 +169,7 @@ impl TrustDomain {
 
     /// The revocation lists in force.
     pub fn revocations(&self) -> &Arc<Revocations> {
-        &self.revocations
+        &self.sources.revocations
     }
 
     /// The set of configurations between which a ticket is honoured. Anchors, lists and policy are not part of it: they
@@ -167,15 +190,16 @@ impl TrustDomain {
         presented.check_limits(&self.settings.limits)?;
         let chain = presented.hash();
         let key = chain.key(&self.namespace);
-        let (device, lookup) = match self.look_up(&key, now) {
-            Lookup::Hit(device) => (device, CacheResult::Hit),
+        let (known, lookup) = match self.look_up(&key, now) {
+            Lookup::Hit(known) => (known, CacheResult::Hit),
             Lookup::Miss => (self.verify(key, presented, now)?, CacheResult::Miss),
             Lookup::Stale => (self.verify(key, presented, now)?, CacheResult::Stale),
         };
-        match self.revocation(&device, now) {
+        match self.revocation(&known.device, now) {
             (finding, Revocation::Good) => Ok(KnownDevice {
                 chain,
-                device,
+                device: Arc::clone(&known.device),
+                subject: known.subject.clone(),
                 lookup,
                 finding,
             }),
@@ -191,9 +215,10 @@ impl TrustDomain {
     /// Not known, or known and not good any more: only [`TrustDomain::check`] can tell then.
     pub fn recall(&self, chain: ChainHash, now: u64) -> Result<KnownDevice, CacheResult> {
         match self.look_up(&chain.key(&self.namespace), now) {
-            Lookup::Hit(device) => Ok(KnownDevice {
+            Lookup::Hit(known) => Ok(KnownDevice {
                 chain,
-                device,
+                device: Arc::clone(&known.device),
+                subject: known.subject.clone(),
                 lookup: CacheResult::Hit,
                 finding: None,
             }),
@@ -202,11 +227,45 @@ impl TrustDomain {
         }
     }
 
+    /// Asks a responder about `subject`, or remembers its answer; and what the domain makes of it. The outcome is for the
+    /// metric that counts them, `None` where nobody is asked.
+    pub async fn ask_responder(
+        &self,
+        subject: Option<&Subject>,
+        now: u64,
+    ) -> (Option<Outcome>, Revocation) {
+        let mode = self.settings.ocsp;
+        let Some(responders) = &self.sources.responders else {
+            return (None, Revocation::Good);
+        };
+        let Some(subject) = subject else {
+            // Nothing in the certificate could be asked about; that is no answer.
+            let verdict = match mode {
+                Mode::Hard => Revocation::Unknown,
+                Mode::Off | Mode::Soft => Revocation::Good,
+            };
+            return (None, verdict);
+        };
+        let checked = responders.status(subject, now).await;
+        let verdict = match checked.standing {
+            ocsp::Standing::Revoked => Revocation::Revoked,
+            standing if mode.permits(standing) => Revocation::Good,
+            _ => Revocation::Unknown,
+        };
+        (Some(checked.outcome), verdict)
+    }
+
     /// Authorizes `device` at `now` (seconds since the Unix epoch); `None` is a peer that presented no certificate.
+    /// `responder` is what [`TrustDomain::ask_responder`] came to.
     ///
     /// # Errors
     /// The reason for the refusal.
-    pub fn authorize(&self, device: Option<&Arc<Identified>>, now: u64) -> Result<Permit, Denied> {
+    pub fn authorize(
+        &self,
+        device: Option<&Arc<Identified>>,
+        responder: Revocation,
+        now: u64,
+    ) -> Result<Permit, Denied> {
         let Some(device) = device else {
             return authorize::authorize_anonymous(
                 self.settings.client_auth == ClientAuth::Optional,
@@ -215,11 +274,12 @@ impl TrustDomain {
         let standing = Standing {
             anchor_is_trusted: self.material.trusts(device.anchor()),
             revocation: self.revocation(device, now).1,
+            responder,
         };
         authorize::authorize(&self.settings.policy, device, standing, now)
     }
 
-    fn look_up(&self, key: &CacheKey, now: u64) -> Lookup<Identified> {
+    fn look_up(&self, key: &CacheKey, now: u64) -> Lookup<Remembered> {
         self.cache
             .get(key, now, |anchor| self.material.trusts(anchor))
     }
@@ -229,30 +289,43 @@ impl TrustDomain {
         key: CacheKey,
         presented: PresentedChain<'_>,
         now: u64,
-    ) -> Result<Arc<Identified>, Refusal> {
+    ) -> Result<Arc<Remembered>, Refusal> {
         let verified = VerifiedChain::verify(&self.material, presented, now)?;
         let settings = &self.settings;
         if settings.revocation.follow_points {
-            self.revocations.note_points(&verified);
+            self.sources.revocations.note_points(&verified);
         }
         let device = Identified::from_chain(&verified, &settings.identity, settings.headers)
             .map_err(Refusal::NoIdentity)?;
-        let device = Arc::new(device);
-        self.cache.insert(key, &verified, Arc::clone(&device));
-        Ok(device)
+        let known = Arc::new(Remembered {
+            device: Arc::new(device),
+            subject: self
+                .sources
+                .responders
+                .as_ref()
+                .and_then(|_| subject(&verified)),
+        });
+        self.cache.insert(key, &verified, Arc::clone(&known));
+        Ok(known)
     }
 
     fn revocation(&self, device: &Identified, now: u64) -> (Option<Finding>, Revocation) {
-        if self.denylist.denies(&self.settings.name, device) {
+        if self.sources.denylist.denies(&self.settings.name, device) {
             return (None, Revocation::Revoked);
         }
         let policy = &self.settings.revocation;
         if !policy.asked {
             return (None, Revocation::Good);
         }
-        let (finding, verdict) = self.revocations.ask(device.links(), policy, now);
+        let (finding, verdict) = self.sources.revocations.ask(device.links(), policy, now);
         (Some(finding), verdict)
     }
+}
+
+fn subject(chain: &VerifiedChain) -> Option<Subject> {
+    let issuer = chain.issuer();
+    let issuer = Issuer::from_contents(&issuer.subject, &issuer.public_key).ok()?;
+    Subject::new(chain.end_entity(), Arc::new(issuer)).ok()
 }
 
 /// Two domains, or one domain before and after a change of what a verdict or the prepared identity depends on, never share
@@ -264,6 +337,7 @@ fn namespace(settings: &Settings) -> [u8; 32] {
         format!("{:?}", settings.headers).as_bytes(),
         format!("{:?}", settings.rules).as_bytes(),
         format!("{:?}", settings.identity).as_bytes(),
+        &[u8::from(settings.ocsp != Mode::Off)],
     ])
 }
 

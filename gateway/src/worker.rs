@@ -15,11 +15,11 @@ use tokio::sync::watch;
 
 use crate::admission::turns::Turns;
 use crate::admission::{self, Admission};
-use crate::authorize::{Denied, Permit};
+use crate::authorize::{Denied, Permit, Revocation};
 use crate::clock;
 use crate::connection;
 use crate::drain::Drain;
-use crate::handshake;
+use crate::handshake::{self, Handshaked};
 use crate::listener;
 use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
@@ -80,18 +80,38 @@ impl Worker {
         (snapshot.server_config(), snapshot.settings().handshake)
     }
 
+    /// Asks a responder about the certificate that `handshaked` is of, where its trust domain wants that.
+    pub async fn ask_responder(&self, handshaked: &Handshaked) -> Revocation {
+        let name = &handshaked.peer_identity().trust_domain;
+        // Without the domain `authorize` refuses.
+        let Some(domain) = self.snapshot().domains().named(name).map(Arc::clone) else {
+            return Revocation::Unknown;
+        };
+        let subject = handshaked.subject();
+        let (outcome, verdict) = domain.ask_responder(subject, clock::unix_seconds()).await;
+        if let Some(outcome) = outcome {
+            self.metrics.responder_asked(outcome);
+        }
+        verdict
+    }
+
     /// Authorizes `peer` at `now` (seconds since the Unix epoch) by the configuration in force now, which may be newer than
-    /// the one that its handshake began with.
+    /// the one that its handshake began with. `responder` is the answer of [`Worker::ask_responder`].
     ///
     /// # Errors
     /// The reason for the refusal.
-    pub fn authorize(&self, peer: &Peer, now: u64) -> Result<Permit, Denied> {
+    pub fn authorize(
+        &self,
+        peer: &Peer,
+        responder: Revocation,
+        now: u64,
+    ) -> Result<Permit, Denied> {
         let snapshot = self.snapshot();
         let domain = snapshot
             .domains()
             .named(&peer.trust_domain)
             .ok_or(Denied::DomainRemoved)?;
-        domain.authorize(peer.device.as_ref(), now)
+        domain.authorize(peer.device.as_ref(), responder, now)
     }
 
     /// The open connections.
@@ -223,7 +243,8 @@ async fn review(worker: &Worker) {
     let mut from = Some(0);
     while let Some(at) = from {
         let now = clock::unix_seconds();
-        let authorize = |peer: &Peer| worker.authorize(peer, now).map(|_| ());
+        // A responder is asked once for a connection; what it says later reaches the device's next one.
+        let authorize = |peer: &Peer| worker.authorize(peer, Revocation::Good, now).map(|_| ());
         let (next, ended) = worker.live.review(at, authorize);
         for denied in ended {
             worker.metrics.ended(denied);

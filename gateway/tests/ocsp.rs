@@ -25,7 +25,8 @@ use gateway::ocsp::subject::{Issuer, Subject};
 use gateway::ocsp::{Outcome, Reason, Standing};
 use gateway::{fetch, ocsp};
 use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, KeyPair};
-use support::{PATIENCE, Pki};
+use support::counters::{expect_value, handshake};
+use support::{Device, Gateway, PATIENCE, Pki, Setup, Upstream};
 
 const GOOD: u8 = 0x11;
 const REVOKED: u8 = 0x12;
@@ -351,5 +352,65 @@ fn a_responder_that_never_answers_costs_one_timeout() {
     for serial in [REVOKED, UNLISTED] {
         let next = check(&checker, &fleet.subject(serial), now);
         assert_eq!(next, suspended);
+    }
+}
+
+// Over real sockets: what the gateway makes of it
+
+/// A gateway that asks `responder` in this mode.
+fn gateway(fleet: &Fleet, upstream: &Upstream, mode: &str, responder: &str) -> Gateway {
+    let mut setup = Setup::new(upstream.address());
+    setup.more = format!(
+        "[trust.ocsp]\nmode = \"{mode}\"\nresponder = \"{responder}\"\nretry_interval = \"1h\"\n"
+    );
+    Gateway::start(&fleet.pki, &setup)
+}
+
+fn device(fleet: &Fleet, serial: u8) -> Device {
+    let mut spec = EndEntitySpec::device(&format!("device-{serial:06}"));
+    spec.serial = Some(vec![serial]);
+    Device::new(&fleet.pki, Some(&fleet.pki.issue(&spec)))
+}
+
+/// Whether a request of `device` was answered, on a connection that the handshake always gave it.
+fn is_served(device: &Device, gateway: &Gateway) -> bool {
+    let mut connection = device.connect(gateway.address());
+    connection
+        .try_send("GET / HTTP/1.1\r\nhost: fleet.test\r\n\r\n")
+        .and_then(|()| connection.try_response())
+        .is_ok_and(|answer| answer.status() == 200)
+}
+
+#[test]
+fn nobody_is_served_before_the_responder_has_answered() {
+    let fleet = Fleet::new();
+    let upstream = Upstream::ok();
+    let responder = Responder::signing_itself(&fleet, &[]);
+    let asked = |outcome: &str| format!("gateway_ocsp_checks_total{{outcome=\"{outcome}\"}}");
+    let denied = |reason: &str| format!("gateway_denied_total{{reason=\"{reason}\"}}");
+    let gateway = gateway(&fleet, &upstream, "hard", &responder.url());
+    let good = device(&fleet, GOOD);
+    assert!(is_served(&good, &gateway));
+    assert!(is_served(&good, &gateway), "and again, with a ticket");
+    expect_value(&gateway, &handshake("resumed", "ok"), 1);
+    expect_value(&gateway, &asked("good"), 1);
+    expect_value(&gateway, &asked("cached"), 1);
+    assert!(!is_served(&device(&fleet, REVOKED), &gateway));
+    expect_value(&gateway, &denied("revoked"), 1);
+    assert!(!is_served(&device(&fleet, UNLISTED), &gateway));
+    expect_value(&gateway, &denied("revocation_unknown"), 1);
+    assert_eq!(upstream.received().len(), 2);
+}
+
+#[test]
+fn without_an_answer_the_mode_decides() {
+    let fleet = Fleet::new();
+    let upstream = Upstream::ok();
+    let responder = Responder::signing_itself(&fleet, &[]);
+    let url = responder.url();
+    responder.stop();
+    for (mode, served) in [("hard", false), ("soft", true), ("off", true)] {
+        let gateway = gateway(&fleet, &upstream, mode, &url);
+        assert_eq!(is_served(&device(&fleet, GOOD), &gateway), served, "{mode}");
     }
 }

@@ -1315,3 +1315,62 @@ fn a_device_that_closes_while_hibernating_is_let_go() {
         );
     });
 }
+
+// The token
+
+#[test]
+fn upstreams_get_a_token_whose_key_the_admin_listener_publishes() {
+    let pki = support::Pki::new();
+    let upstream = Upstream::ok();
+    let key = rcgen::KeyPair::generate().unwrap();
+    pki.write("token.key", &key.serialize_pem());
+    let mut setup = support::Setup::new(upstream.address());
+    setup.more = "[identity_headers.token]\nkey = \"token.key\"\naudience = \"telemetry\"\n\
+         [admin]\naddress = \"127.0.0.1:0\"\n"
+        .into();
+    let config = pki.write("gateway.toml", &setup.text());
+    let program = support::program::Program::run(&config);
+    let device = Device::new(&pki, Some(&pki.device("device-000001")));
+    for name in ["x-device-token", "X_Device_Token"] {
+        let mut connection = device.connect(program.devices());
+        let request = format!("GET / HTTP/1.1\r\nhost: fleet.test\r\n{name}: forged\r\n\r\n");
+        assert_eq!(connection.ask(&request).status(), 200);
+    }
+    let requests: Vec<_> = upstream
+        .received()
+        .into_iter()
+        .map(|received| received.message)
+        .collect();
+    assert_eq!(requests.len(), 2);
+    let answer = program.ask_admin("GET /.well-known/jwks.json");
+    assert_eq!(answer.field("content-type"), "application/json");
+    let keys: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+    for request in &requests {
+        assert!(!request.head.contains("forged"), "{}", request.head);
+        let token = request.field("x-device-token");
+        let claims = verified(token, &keys["keys"][0]);
+        assert_eq!(claims["sub"], "device-000001");
+        assert_eq!(claims["aud"], "telemetry");
+        assert_eq!(claims["iss"], "fleetgate");
+    }
+}
+
+/// The claims of a token that is signed with `key`, a JWK.
+fn verified(token: &str, key: &serde_json::Value) -> serde_json::Value {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use base64::Engine as _;
+    let decode = |text: &str| {
+        base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(text)
+            .unwrap()
+    };
+    let mut point = vec![4];
+    point.extend(decode(key["x"].as_str().unwrap()));
+    point.extend(decode(key["y"].as_str().unwrap()));
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+        .verify(signed.as_bytes(), &decode(signature))
+        .expect("the signature fits the published key");
+    let (_, claims) = signed.split_once('.').unwrap();
+    serde_json::from_slice(&decode(claims)).unwrap()
+}

@@ -20,6 +20,7 @@ use gateway::authorize::Policy;
 use gateway::clock;
 use gateway::headers;
 use gateway::identity::Rule;
+use gateway::ocsp::Mode;
 use gateway::tls::resumption::Declined;
 use gateway::tls::session::{DomainSessions, Hooks, Session};
 use gateway::tls::stek::{Secret, TicketKeys};
@@ -479,14 +480,14 @@ impl Side {
             headers: headers::Settings::default(),
             policy: Policy::default(),
             revocation: trust::revocation::Policy::default(),
+            ocsp: Mode::Off,
         };
         let cache = Arc::new(DeviceCache::new(10));
         let domain = Arc::new(TrustDomain::new(
             domain,
             material,
             cache,
-            Arc::default(),
-            Arc::default(),
+            trust::Sources::default(),
         ));
         let settings = resumption::Settings {
             enabled: true,

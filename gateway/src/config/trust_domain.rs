@@ -11,6 +11,9 @@ use crate::fetch::{self, HttpUrl, schedule};
 use crate::identity::{Pattern, Rule, Source};
 use crate::trust::names::NamePattern;
 
+use crate::ocsp::Mode;
+use crate::ocsp::client;
+use crate::ocsp::request::Hash;
 use crate::refresh;
 use crate::trust::{self, ClientAuth, Settings, revocation};
 use crate::verify::Rules;
@@ -27,6 +30,8 @@ pub struct TrustDomain {
     pub files: Files,
     /// Which lists are fetched.
     pub fetch: refresh::Settings,
+    /// How responders are asked.
+    pub ocsp: client::Settings,
 }
 
 /// The files and folders of one trust domain.
@@ -96,6 +101,7 @@ impl Common<'_> {
         }
         let crls = self.paths(section, "crls");
         let (revocation, fetch) = revocation(section, !crls.is_empty());
+        let (mode, ocsp) = ocsp(section);
         let modes = [
             ("required", ClientAuth::Required),
             ("optional", ClientAuth::Optional),
@@ -114,6 +120,7 @@ impl Common<'_> {
                 headers: self.headers,
                 policy: policy(section),
                 revocation,
+                ocsp: mode,
             },
             files: Files {
                 credentials,
@@ -122,6 +129,7 @@ impl Common<'_> {
                 crls,
             },
             fetch,
+            ocsp,
         }
     }
 
@@ -240,6 +248,42 @@ fn revocation(
         stale_grace: (accept_stale != Some(true)).then_some(grace.as_secs()),
     };
     (policy, fetch)
+}
+
+fn ocsp(section: &mut Section<'_>) -> (Mode, client::Settings) {
+    let mut table = section.table("ocsp", false);
+    let modes = [
+        ("off", Mode::Off),
+        ("soft", Mode::Soft),
+        ("hard", Mode::Hard),
+    ];
+    let mode = table.choice("mode", &modes).unwrap_or(Mode::Off);
+    let responder = table.string("responder").and_then(|text| {
+        text.parse::<HttpUrl>()
+            .map_err(|error| table.error("responder", &format!("\"{text}\": {error}")))
+            .ok()
+    });
+    let hashes = [("sha1", Hash::Sha1), ("sha256", Hash::Sha256)];
+    let timeout = table.duration("timeout", Duration::from_secs(2));
+    let settings = client::Settings {
+        responder,
+        hash: table.choice("hash", &hashes).unwrap_or(Hash::Sha1),
+        nonce: table.boolean("nonce", false),
+        fetch: fetch::Settings {
+            connect_timeout: timeout,
+            total_timeout: timeout,
+            // A response with a delegated responder's RSA-4096 certificate has some three thousand.
+            max_bytes: 64 * 1024,
+        },
+        max_age: table.duration("max_age", Duration::from_secs(24 * 60 * 60)),
+        without_next_update: table.duration("without_next_update", Duration::from_secs(60)),
+        retry_interval: table.duration("retry_interval", Duration::from_secs(10)),
+        cache_entries: table.integer("cache_entries", 100_000, 1, 100_000_000),
+        max_in_flight: table.integer("requests", 64, 1, 10_000),
+        max_waiting: table.integer("waiting", 10_000, 1, 1_000_000),
+    };
+    table.finish();
+    (mode, settings)
 }
 
 fn policy(section: &mut Section<'_>) -> Policy {

@@ -13,6 +13,7 @@ use crate::identity::Identified;
 const GOOD: Standing = Standing {
     anchor_is_trusted: true,
     revocation: Revocation::Good,
+    responder: Revocation::Good,
 };
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {

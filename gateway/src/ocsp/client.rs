@@ -106,6 +106,11 @@ impl Checker {
         }
     }
 
+    /// How it asks.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The standing of `subject` at `now` (seconds since the Unix epoch). It may be dropped while it waits.
     ///
     /// # Panics

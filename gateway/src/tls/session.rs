@@ -18,6 +18,7 @@ use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use crate::authorize::Revocation;
 use crate::tls::proof;
 use crate::tls::resumption::{Declined, Settings, TicketContents, certificates_of};
 use crate::tls::stek::TicketKeys;
@@ -189,7 +190,7 @@ impl Hooks {
         };
         sessions
             .domain
-            .authorize(Some(&known.device), now)
+            .authorize(Some(&known.device), Revocation::Good, now)
             .map_err(Declined::of_denied)?;
         Ok((known, contents.lineage_start, contents.session.to_vec()))
     }

@@ -1,0 +1,102 @@
+//! What each metric is, in a sentence that Prometheus shows beside it. It registers and counts nothing.
+
+use metrics::Recorder as _;
+use metrics_exporter_prometheus::PrometheusRecorder;
+
+/// Describes every metric.
+pub(super) fn all(recorder: &PrometheusRecorder) {
+    let counters = [
+        ("gateway_connections_total", "Connections accepted."),
+        (
+            "gateway_handshakes_total",
+            "TLS handshakes by kind, and by outcome: ok or the reason of the failure.",
+        ),
+        (
+            "gateway_chain_cache_lookups_total",
+            "Look-ups in the verified-chain cache.",
+        ),
+        (
+            "gateway_tickets_total",
+            "Session tickets issued, accepted, and declined by reason.",
+        ),
+        (
+            "gateway_shed_total",
+            "Connections turned away before any cryptography.",
+        ),
+        (
+            "gateway_denied_total",
+            "Devices that were identified and not served.",
+        ),
+        (
+            "gateway_connections_ended_total",
+            "Open connections ended because their device is not to be served any more.",
+        ),
+        (
+            "gateway_timeouts_total",
+            "Connections ended by a deadline after the handshake.",
+        ),
+        (
+            "gateway_requests_total",
+            "Requests by upstream and class of status.",
+        ),
+        (
+            "gateway_upstream_connections_total",
+            "Connections opened to upstreams.",
+        ),
+        ("gateway_reloads_total", "Configuration reloads."),
+        (
+            "gateway_revocation_checks_total",
+            "What the revocation lists said in full handshakes about the worst certificate of the chain.",
+        ),
+        (
+            "gateway_ocsp_checks_total",
+            "What became of asking responders about device certificates.",
+        ),
+        (
+            "gateway_crl_fetches_total",
+            "Attempts to fetch a revocation list.",
+        ),
+    ];
+    for (name, help) in counters {
+        recorder.describe_counter(name.into(), None, help.into());
+    }
+    let gauges = [
+        ("gateway_connections_open", "Connections open."),
+        (
+            "gateway_chain_cache_entries",
+            "Verified chains in the cache.",
+        ),
+        (
+            "gateway_crl_entries",
+            "Certificates that the revocation lists in force name.",
+        ),
+        (
+            "gateway_crl_age_seconds",
+            "Since the oldest list in force of the issuer was issued.",
+        ),
+        (
+            "gateway_crl_next_update_seconds",
+            "Until the first list in force of the issuer runs out; negative when it has.",
+        ),
+        (
+            "gateway_upstream_connections_open",
+            "Connections open to upstreams.",
+        ),
+    ];
+    for (name, help) in gauges {
+        recorder.describe_gauge(name.into(), None, help.into());
+    }
+    let histograms = [
+        (
+            "gateway_handshake_seconds",
+            "From accept to the end of a successful handshake.",
+        ),
+        (
+            "gateway_request_seconds",
+            "From the end of the request head to the end of the response.",
+        ),
+    ];
+    for (name, help) in histograms {
+        recorder.describe_histogram(name.into(), None, help.into());
+    }
+}
