@@ -22,7 +22,7 @@ use crate::refresh::{Changed, Refresh};
 use crate::snapshot::{BuildError, Lasting, Snapshot};
 use crate::trust::denylist::Order;
 use crate::trust::revocation::Prepared;
-use crate::verify::revocation::ListInfo;
+use crate::verify::revocation::{ListInfo, Warning};
 use crate::worker::{self, Start};
 
 /// Descriptors that are not for devices: upstreams, files, the admin listener.
@@ -492,7 +492,17 @@ fn put_into_force(snapshot: &Snapshot, lists: Vec<Prepared>) {
             tracing::warn!(%trust_domain, authority, "a trust anchor or intermediate has expired; what leads to it is refused");
         }
     }
-    for warning in lists.into_iter().flat_map(Prepared::put_into_force) {
+    let lists: Vec<Warning> = lists
+        .into_iter()
+        .flat_map(Prepared::put_into_force)
+        .collect();
+    for domain in snapshot.domains().all() {
+        for authority in domain.without_list() {
+            let (trust_domain, authority) = (domain.name(), authority.name());
+            tracing::warn!(%trust_domain, authority, "it has no revocation list; certificates that it issued are refused (trust.revocation.unknown_issuer)");
+        }
+    }
+    for warning in lists {
         tracing::warn!("{warning}");
     }
 }

@@ -20,7 +20,9 @@ use crate::ocsp::client::Checker;
 use crate::ocsp::subject::{Issuer, Subject};
 use crate::ocsp::{self, Mode, Outcome};
 use crate::verify::cache::{CacheKey, ChainCache, ChainHash, Lookup};
-use crate::verify::{self, PresentedChain, Refusal, Rules, TrustMaterial, VerifiedChain};
+use crate::verify::{
+    self, AuthorityCertificate, PresentedChain, Refusal, Rules, TrustMaterial, VerifiedChain,
+};
 use denylist::Denylist;
 use names::NamePattern;
 use revocation::{Finding, Revocations};
@@ -170,6 +172,20 @@ impl TrustDomain {
     /// The revocation lists in force.
     pub fn revocations(&self) -> &Arc<Revocations> {
         &self.sources.revocations
+    }
+
+    /// The authorities whose certificates are refused for want of a list, although lists are asked and none is to be fetched.
+    pub fn without_list(&self) -> Vec<&AuthorityCertificate> {
+        let policy = &self.settings.revocation;
+        if !policy.asked || policy.accept_unknown_issuer || policy.fetches {
+            return Vec::new();
+        }
+        let set = self.sources.revocations.set();
+        let authorities = self.material.anchors().iter();
+        authorities
+            .chain(self.material.intermediates())
+            .filter(|authority| !set.has_list_of(authority.id()))
+            .collect()
     }
 
     /// The set of configurations between which a ticket is honoured. Anchors, lists and policy are not part of it: they

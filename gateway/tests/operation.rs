@@ -724,3 +724,77 @@ fn sighup_reloads_and_what_is_wrong_leaves_the_last_good_state() {
     assert_eq!(site.device().get(program.devices(), "/new").0.status(), 200);
     assert!(!site.upstream.received().is_empty());
 }
+
+#[test]
+fn reloads_under_load_drop_nothing() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let mut fleet = Fleet::start(|setup| setup.workers = 2);
+    fleet.pki.write_server("other", &fleet.pki.server());
+    let other = authority("another anchor");
+    fleet
+        .pki
+        .write("other-anchor.pem", &other.certificate_pem());
+    let address = fleet.gateway.address();
+    let device = |number: usize| {
+        let credential = fleet.pki.device(&format!("device-{number:06}"));
+        Device::new(&fleet.pki, Some(&credential))
+    };
+    let (done, visits, requests) = (
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    let (visitors, keepers): (Vec<Device>, Vec<Device>) =
+        ((0..2).map(device).collect(), (2..4).map(device).collect());
+    let setup = |number: usize| {
+        let mut setup = Setup::new(fleet.upstream.address());
+        setup.workers = 2;
+        if number % 2 == 1 {
+            setup.server = "other".into();
+            setup.anchors.push("other-anchor.pem".into());
+            setup.more =
+                "[identity_headers]\nforwarded = true\n[trust.policy]\ndeny = [\"nobody\"]\n"
+                    .into();
+        }
+        setup
+    };
+    std::thread::scope(|scope| {
+        for device in &visitors {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    // A full handshake first, then tickets.
+                    assert_eq!(device.get(address, "/").0.status(), 200);
+                    visits.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for device in &keepers {
+            scope.spawn(|| {
+                let mut connection = device.connect(address);
+                while !done.load(Ordering::SeqCst) {
+                    assert_eq!(connection.get("/").status(), 200);
+                    requests.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for number in 1..=10 {
+            let before = (
+                visits.load(Ordering::SeqCst),
+                requests.load(Ordering::SeqCst),
+            );
+            fleet.gateway.reload(&fleet.pki, &setup(number)).unwrap();
+            eventually("traffic after the reload", || {
+                (visits.load(Ordering::SeqCst) > before.0 + 4
+                    && requests.load(Ordering::SeqCst) > before.1 + 4)
+                    .then_some(())
+            });
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    let counters = fleet.gateway.counters();
+    assert_eq!(counters.get("gateway_reloads_total{outcome=\"ok\"}"), 10);
+    assert_eq!(
+        counters.get(&request("5xx")) + counters.get(&request("4xx")),
+        0
+    );
+}

@@ -243,6 +243,7 @@ fn revocation(
     table.finish();
     let policy = revocation::Policy {
         asked: has_files || !fetch.urls.is_empty() || fetch.distribution_points,
+        fetches: !fetch.urls.is_empty() || fetch.distribution_points,
         follow_points: fetch.distribution_points,
         accept_unknown_issuer: accept_unknown_issuer.unwrap_or(false),
         stale_grace: (accept_stale != Some(true)).then_some(grace.as_secs()),

@@ -27,6 +27,8 @@ use crate::verify::{Link, TrustMaterial, VerifiedChain};
 pub struct Policy {
     /// Whether lists are asked at all: some are configured.
     pub asked: bool,
+    /// Whether lists may still come that are not there yet.
+    pub fetches: bool,
     /// Whether the distribution points that certificates name are noted, to be fetched.
     pub follow_points: bool,
     /// Whether a certificate is accepted about which no list of its issuer speaks.

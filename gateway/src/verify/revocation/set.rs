@@ -164,6 +164,11 @@ impl RevocationSet {
         }
     }
 
+    /// Whether a list of `issuer` is in force.
+    pub fn has_list_of(&self, issuer: &AuthorityId) -> bool {
+        self.issuers.contains_key(issuer)
+    }
+
     /// The lists in force. An issuer can have several, of different scopes.
     pub fn lists(&self) -> impl Iterator<Item = &ListInfo> {
         self.issuers.values().flatten().map(|list| &list.info)
