@@ -78,6 +78,11 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// The device's address.
+    pub(crate) fn peer(&self) -> std::net::SocketAddr {
+        self.accepted.peer()
+    }
+
     /// What was accepted; the slot of the handshake, to be dropped with it; the slot of the connection.
     pub(crate) fn into_parts(self) -> (Accepted, Slot, Slot) {
         (self.accepted, self.handshake, self.connection)

@@ -3,9 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::admission::Admitted;
 use crate::clock;
 use crate::handshake;
 use crate::listener::Accepted;
+use crate::metrics::Listener;
 use crate::serve::{self, Served};
 use crate::worker::Worker;
 
@@ -16,32 +18,37 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: usize, accepted: Accepted)
         return;
     };
     let _open = listener.opened();
-    let peer = accepted.peer();
     let admitted = match worker.admission().admit(accepted) {
         Ok(admitted) => admitted,
         Err(shed) => return metrics.shed(shed),
     };
-    let (config, settings) = worker.handshake_configuration();
-    // The handshake's future is far larger than what follows; boxed, it is freed before serving starts.
-    let handshake = handshake::perform(admitted, config, worker.turns(), settings);
-    let (handshaked, report) = Box::pin(handshake).await;
-    listener.handshake(&report);
-    let Some(handshaked) = handshaked else {
-        if let Some(failure) = report.failure {
-            tracing::debug!(%peer, reason = failure.label(), "{failure}");
-        }
+    // What leads to a served connection is far larger than one; boxed, it is freed before serving starts.
+    let Some(served) = Box::pin(establish(worker, listener, admitted)).await else {
         return;
     };
-    let responder = Box::pin(worker.ask_responder(&handshaked)).await;
+    Box::pin(serve::connection(served)).await;
+}
+
+/// From the first byte of the handshake to a connection that may be served; `None` where it came to nothing.
+async fn establish(worker: Rc<Worker>, listener: &Listener, admitted: Admitted) -> Option<Served> {
+    let peer = admitted.peer();
+    let (config, settings) = worker.handshake_configuration();
+    let (handshaked, report) = handshake::perform(admitted, config, worker.turns(), settings).await;
+    listener.handshake(&report);
+    if let Some(failure) = report.failure {
+        tracing::debug!(%peer, reason = failure.label(), "{failure}");
+    }
+    let handshaked = handshaked?;
+    let responder = worker.ask_responder(&handshaked).await;
     let now = clock::unix_seconds();
-    let permit = match worker.authorize(handshaked.peer_identity(), responder, now) {
-        Ok(permit) => permit,
+    match worker.authorize(handshaked.peer_identity(), responder, now) {
+        Ok(permit) => Some(Served::new(worker, handshaked, permit)),
         Err(denied) => {
-            metrics.denied(denied);
+            worker.metrics().denied(denied);
             let device = handshaked.peer_identity().device_id();
             tracing::debug!(%peer, device, reason = denied.label(), "{denied}");
-            return Box::pin(handshaked.refuse()).await;
+            handshaked.refuse().await;
+            None
         }
-    };
-    Box::pin(serve::connection(Served::new(worker, handshaked, permit))).await;
+    }
 }

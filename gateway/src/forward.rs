@@ -18,6 +18,7 @@ use crate::authorize::{Denied, Permit};
 use crate::clock;
 use crate::headers::token::{Signer, TokenCache};
 use crate::headers::{self, PeerHeaders, TokenField};
+use crate::live::Place;
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
 use crate::upstream::{Upstream, UpstreamError};
@@ -37,8 +38,8 @@ pub struct Origin {
     pub worker: Rc<Worker>,
     /// Proof that the device was authorized.
     pub permit: Permit,
-    /// The name of the trust domain whose handshake it was.
-    pub trust_domain: Arc<str>,
+    /// The connection's place among the worker's open ones.
+    pub place: Place,
     /// Header values of the connection.
     pub peer: PeerHeaders,
     /// The token that upstreams got last for this connection's device.
@@ -53,7 +54,7 @@ impl Origin {
         let device = self.permit.device()?;
         let now = clock::unix_seconds();
         self.token
-            .token(signer, device, Some(&self.trust_domain), now)
+            .token(signer, device, Some(&self.place.peer().trust_domain), now)
             .inspect_err(|error| tracing::warn!(%error, device = device.device_id(), "no token for the upstream"))
             .ok()
     }
@@ -211,7 +212,7 @@ async fn answer(
     let authority = host.as_ref().and_then(|host| host.to_str().ok());
     if !snapshot
         .domains()
-        .is_host_of(&origin.trust_domain, authority)
+        .is_host_of(&origin.place.peer().trust_domain, authority)
     {
         return Err(Refused::Misdirected);
     }

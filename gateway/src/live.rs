@@ -143,6 +143,11 @@ impl Entry {
 }
 
 impl Place {
+    /// Whom the connection belongs to.
+    pub fn peer(&self) -> &Peer {
+        &self.entry.peer
+    }
+
     /// Ready when the connection is to end. One task at a time may wait.
     pub fn poll_denied(&self, cx: &Context<'_>) -> Poll<Denied> {
         if let Some(denied) = self.entry.denied.get() {

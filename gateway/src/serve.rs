@@ -9,7 +9,6 @@ mod http2;
 mod watchdog;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Slot;
@@ -18,7 +17,6 @@ use crate::forward::Origin;
 use crate::handshake::Handshaked;
 use crate::headers::PeerHeaders;
 use crate::headers::token::TokenCache;
-use crate::live::Place;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
 
@@ -42,7 +40,6 @@ pub(crate) struct Served {
     stream: TlsStream,
     is_h2: bool,
     origin: Rc<Origin>,
-    place: Place,
     /// Counts the connection as open for admission.
     _slot: Slot,
 }
@@ -51,7 +48,6 @@ impl Served {
     pub(crate) fn new(worker: Rc<Worker>, handshaked: Handshaked, permit: Permit) -> Self {
         let (peer, is_h2) = (handshaked.peer(), handshaked.is_h2());
         let place = worker.live().enter(handshaked.peer_identity().clone());
-        let trust_domain = Arc::clone(&handshaked.peer_identity().trust_domain);
         let (stream, slot) = handshaked.into_stream();
         let peer = PeerHeaders::prepare(peer, worker.snapshot().settings().headers);
         let activity = Rc::clone(stream.activity());
@@ -61,12 +57,11 @@ impl Served {
             origin: Rc::new(Origin {
                 worker,
                 permit,
-                trust_domain,
+                place,
                 peer,
                 token: TokenCache::default(),
                 activity,
             }),
-            place,
             _slot: slot,
         }
     }
@@ -76,8 +71,8 @@ impl Served {
 pub(crate) async fn connection(served: Served) {
     let settings = served.origin.worker.snapshot().settings().serve;
     if served.is_h2 {
-        http2::serve(served.stream, served.origin, served.place, settings).await;
+        http2::serve(served.stream, served.origin, settings).await;
     } else {
-        http1::serve(served.stream, served.origin, served.place, settings).await;
+        http1::serve(served.stream, served.origin, settings).await;
     }
 }

@@ -242,7 +242,7 @@ impl Token {
 /// It belongs to one device on one thread.
 #[derive(Debug, Default)]
 pub struct TokenCache {
-    held: RefCell<Option<Held>>,
+    held: RefCell<Option<Box<Held>>>,
 }
 
 #[derive(Debug)]
@@ -280,10 +280,10 @@ impl TokenCache {
         *held = None;
         let token = signer.token(device, trust_domain, now)?;
         let value = token.value.clone();
-        *held = Some(Held {
+        *held = Some(Box::new(Held {
             token,
             signer: Arc::downgrade(signer),
-        });
+        }));
         Ok(value)
     }
 }

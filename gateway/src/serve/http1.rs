@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward};
-use crate::live::Place;
 use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
@@ -46,12 +45,7 @@ enum Outcome {
     Quiet,
 }
 
-pub(super) async fn serve(
-    mut stream: TlsStream,
-    origin: Rc<Origin>,
-    place: Place,
-    settings: Settings,
-) {
+pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
     let builder = builder(settings);
     loop {
         let service = service_fn(|request: Request<Incoming>| {
@@ -59,7 +53,7 @@ pub(super) async fn serve(
             forward(origin, request)
         });
         let mut connection = Box::new(builder.serve_connection(stream, service));
-        let outcome = awake(&mut connection, &origin, &place, settings).await;
+        let outcome = awake(&mut connection, &origin, settings).await;
         let parts = connection.into_parts();
         stream = parts.io;
         match outcome {
@@ -70,7 +64,7 @@ pub(super) async fn serve(
         }
         stream.unread(&parts.read_buf);
         origin.token.forget();
-        if !asleep(&stream, &origin, &place, settings).await {
+        if !asleep(&stream, &origin, settings).await {
             stream.close().await;
             return;
         }
@@ -81,7 +75,6 @@ pub(super) async fn serve(
 async fn awake<S>(
     connection: &mut Connection<TlsStream, S>,
     origin: &Origin,
-    place: &Place,
     settings: Settings,
 ) -> Outcome
 where
@@ -96,7 +89,7 @@ where
     tokio::pin!(drain);
     let mut draining = false;
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(denied) = place.poll_denied(cx) {
+        if let Poll::Ready(denied) = origin.place.poll_denied(cx) {
             origin.ended(denied);
             return Poll::Ready(Outcome::Denied);
         }
@@ -136,7 +129,7 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
 }
 
 /// Waits for the next byte. Whether the connection is to be served further.
-async fn asleep(stream: &TlsStream, origin: &Origin, place: &Place, settings: Settings) -> bool {
+async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool {
     if stream.has_plaintext() {
         return true;
     }
@@ -144,7 +137,7 @@ async fn asleep(stream: &TlsStream, origin: &Origin, place: &Place, settings: Se
     let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
     tokio::select! {
         biased;
-        denied = place.denied() => {
+        denied = origin.place.denied() => {
             origin.ended(denied);
             false
         }

@@ -12,7 +12,6 @@ use hyper::service::service_fn;
 
 use crate::clock;
 use crate::forward::{Origin, forward};
-use crate::live::Place;
 use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
@@ -37,7 +36,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long a device may take to acknowledge that its idle connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, place: Place, settings: Settings) {
+pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
     let mut builder = Builder::new(Local);
     builder
         .max_concurrent_streams(settings.max_concurrent_streams)
@@ -55,7 +54,7 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, place: Place, s
     tokio::pin!(farewell);
     let mut leaving = false;
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(denied) = place.poll_denied(cx) {
+        if let Poll::Ready(denied) = origin.place.poll_denied(cx) {
             origin.ended(denied);
             return Poll::Ready(());
         }
