@@ -2,6 +2,9 @@
 //!
 //! It runs on the caller's thread until it is told to; signals and exit codes are the command line's business.
 
+mod error;
+mod orders;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -20,84 +23,14 @@ use crate::listener::Bound;
 use crate::metrics::Metrics;
 use crate::refresh::{Changed, Refresh};
 use crate::snapshot::{BuildError, Lasting, Snapshot};
-use crate::trust::denylist::Order;
 use crate::trust::revocation::Prepared;
 use crate::verify::revocation::{ListInfo, Warning};
 use crate::worker::{self, Start};
+pub use error::ServerError;
+pub use orders::OrderError;
 
 /// Descriptors that are not for devices: upstreams, files, the admin listener.
 const RESERVED_SHARE: f64 = 0.2;
-
-/// Why the gateway does not start, or does not reload.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The configuration file cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        error: io::Error,
-    },
-    /// The configuration is wrong.
-    #[error("{}", list(.0))]
-    Config(Vec<ConfigError>),
-    /// The configuration names something that cannot be used.
-    #[error("{}", list(.0))]
-    Build(Vec<BuildError>),
-    /// The file with the administrator's orders cannot be used.
-    #[error("admin.revocations_file: {0}")]
-    Orders(String),
-    /// An address cannot be listened on.
-    #[error("{key}: cannot listen on {address}: {error}")]
-    Bind {
-        /// The configuration key.
-        key: String,
-        /// The address.
-        address: SocketAddr,
-        /// What the operating system says.
-        error: io::Error,
-    },
-    /// A reload that would change what is bound.
-    #[error("{0} cannot change while the gateway runs; restart it")]
-    NeedsRestart(&'static str),
-    /// The operating system refuses a thread or a runtime, or has no randomness.
-    #[error("cannot start: {0}")]
-    System(String),
-}
-
-/// Why an order by hand did not go as wished.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// No trust domain has this name.
-    #[error("no trust domain is called \"{0}\"")]
-    NoSuchDomain(String),
-    /// It is in force, and could not be written down.
-    #[error("{0}")]
-    NotKept(String),
-}
-
-fn list<E: std::fmt::Display>(errors: &[E]) -> String {
-    errors
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-impl ServerError {
-    /// Whether the operator's configuration is at fault, rather than the machine.
-    pub fn is_configuration(&self) -> bool {
-        matches!(
-            self,
-            Self::Read { .. }
-                | Self::Config(_)
-                | Self::Build(_)
-                | Self::Orders(_)
-                | Self::NeedsRestart(_)
-        )
-    }
-}
 
 /// Reads and parses the configuration file at `path`.
 ///
@@ -409,54 +342,6 @@ impl Server {
     fn review_connections(&self) {
         self.trust_changed
             .send_modify(|generation| *generation += 1);
-    }
-
-    /// Revokes by hand, at once: new handshakes, tickets and open connections. What came of it, in words.
-    ///
-    /// # Errors
-    /// The order names a trust domain that there is not, or is in force but could not be kept.
-    pub fn revoke(&self, order: Order) -> Result<&'static str, OrderError> {
-        if let Order::Device { trust_domain, .. } = &order
-            && self.snapshot.load().domains().named(trust_domain).is_none()
-        {
-            return Err(OrderError::NoSuchDomain(trust_domain.clone()));
-        }
-        let new = self.lasting.denylist().add(order);
-        self.review_connections();
-        self.keep_orders()?;
-        Ok(match (new, &self.config.revocations_file) {
-            (false, _) => "it was revoked already",
-            (true, Some(_)) => "revoked",
-            (true, None) => {
-                "revoked until the gateway restarts; admin.revocations_file keeps orders for longer"
-            }
-        })
-    }
-
-    /// Lifts an order of [`Server::revoke`]. What came of it, in words.
-    ///
-    /// # Errors
-    /// It could not be kept.
-    pub fn reinstate(&self, order: &Order) -> Result<&'static str, OrderError> {
-        let was = self.lasting.denylist().remove(order);
-        self.keep_orders()?;
-        Ok(if was {
-            "reinstated"
-        } else {
-            "there was no such order"
-        })
-    }
-
-    /// The orders in force.
-    pub fn orders(&self) -> Arc<BTreeSet<Order>> {
-        self.lasting.denylist().orders()
-    }
-
-    fn keep_orders(&self) -> Result<(), OrderError> {
-        match &self.config.revocations_file {
-            Some(path) => revoke::save(path, &self.orders()).map_err(OrderError::NotKept),
-            None => Ok(()),
-        }
     }
 
     /// Stops accepting and lets the open connections end, for as long as the grace period.

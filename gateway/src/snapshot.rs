@@ -3,123 +3,27 @@
 //! Workers hold it for as long as a request needs it; a connection that is open across a reload is served by the old
 //! handshake and the new routes. It binds nothing.
 
-use std::collections::HashMap;
+mod lasting;
+
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustls::ServerConfig;
 
 use crate::clock;
 use crate::config::{self, Config, Settings};
-use crate::headers::token::{self, Signer};
-use crate::ocsp::Mode;
-use crate::ocsp::client::Checker;
+use crate::headers::token::Signer;
 use crate::route::Router;
 use crate::tls::credentials::{self, CredentialError};
 use crate::tls::session::{DomainSessions, Hooks};
-use crate::tls::stek::{Secret, StekError, TicketKeys};
+use crate::tls::stek::{Secret, TicketKeys};
 use crate::tls::{self, ALPN_H2, ALPN_HTTP11};
-use crate::trust::denylist::Denylist;
 use crate::trust::domains::Domains;
-use crate::trust::revocation::{Prepared, Revocations};
-use crate::trust::{DeviceCache, Sources, TrustDomain};
+use crate::trust::revocation::Prepared;
+use crate::trust::{Sources, TrustDomain};
 use crate::upstream;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
-
-/// What outlives a reload: the cache of verified chains, the administrator's orders, and the secret of the tickets when no
-/// file gives it.
-#[derive(Debug)]
-pub struct Lasting {
-    cache: Arc<DeviceCache>,
-    denylist: Arc<Denylist>,
-    /// By the names of the trust domains.
-    revocations: Mutex<HashMap<Arc<str>, Arc<Revocations>>>,
-    /// By the names of the trust domains.
-    responders: Mutex<HashMap<Arc<str>, Arc<Checker>>>,
-    /// The latest first.
-    signers: Mutex<Vec<Arc<Signer>>>,
-    generated: Secret,
-}
-
-/// How many keys stay published: the one that signs, and those before it, whose last tokens may still be under way.
-const SIGNERS_KEPT: usize = 3;
-
-impl Lasting {
-    /// An empty cache of `capacity` chains, and a fresh secret.
-    ///
-    /// # Errors
-    /// The operating system has no randomness.
-    pub fn new(capacity: usize) -> Result<Self, StekError> {
-        Ok(Self {
-            cache: Arc::new(DeviceCache::new(capacity)),
-            denylist: Arc::default(),
-            revocations: Mutex::default(),
-            responders: Mutex::default(),
-            signers: Mutex::default(),
-            generated: Secret::generate()?,
-        })
-    }
-
-    /// The cache of verified chains.
-    pub fn cache(&self) -> &DeviceCache {
-        &self.cache
-    }
-
-    /// The signer with this key and these settings: the same one as long as neither changes, so that a reload does not make
-    /// every connection sign anew.
-    fn signer(&self, token: &config::Token) -> Result<Arc<Signer>, BuildError> {
-        let wrong =
-            |problem: String| BuildError::Token(format!("{}: {problem}", token.key.display()));
-        let key = std::fs::read(&token.key).map_err(|error| wrong(error.to_string()))?;
-        let signer =
-            Signer::new(&key, token.settings.clone()).map_err(|error| wrong(error.to_string()))?;
-        let mut signers = self.signers.lock();
-        let known = signers.iter().position(|known| {
-            known.key_id() == signer.key_id() && known.settings() == signer.settings()
-        });
-        let signer = match known {
-            Some(index) => signers.remove(index),
-            None => Arc::new(signer),
-        };
-        signers.insert(0, Arc::clone(&signer));
-        signers.truncate(SIGNERS_KEPT);
-        Ok(signer)
-    }
-
-    /// Public keys of the tokens that upstreams get now or got before the last reloads, as a JWK set (RFC 7517).
-    pub fn jwks(&self) -> String {
-        let signers = self.signers.lock();
-        let signers: Vec<&Signer> = signers.iter().map(Arc::as_ref).collect();
-        token::jwks(&signers)
-    }
-
-    /// Who asks responders for `domain`: the same one as long as it is to be done the same way, with all that it remembers.
-    fn responders(&self, domain: &config::TrustDomain) -> Option<Arc<Checker>> {
-        let mut all = self.responders.lock();
-        if domain.settings.ocsp == Mode::Off {
-            all.remove(&domain.settings.name);
-            return None;
-        }
-        let known = all.get(&domain.settings.name);
-        if let Some(known) = known.filter(|known| *known.settings() == domain.ocsp) {
-            return Some(Arc::clone(known));
-        }
-        let checker = Arc::new(Checker::new(domain.ocsp.clone()));
-        all.insert(Arc::clone(&domain.settings.name), Arc::clone(&checker));
-        Some(checker)
-    }
-
-    fn revocations(&self, trust_domain: &Arc<str>) -> Arc<Revocations> {
-        let mut all = self.revocations.lock();
-        Arc::clone(all.entry(Arc::clone(trust_domain)).or_default())
-    }
-
-    /// What the administrator revoked by hand.
-    pub fn denylist(&self) -> &Arc<Denylist> {
-        &self.denylist
-    }
-}
+pub use lasting::Lasting;
 
 /// Why a configuration that parsed cannot be put into force.
 #[derive(Debug, thiserror::Error)]
@@ -300,10 +204,10 @@ fn build_domain(
         })?;
     let sources = Sources {
         revocations,
-        denylist: Arc::clone(&lasting.denylist),
+        denylist: Arc::clone(lasting.denylist()),
         responders: lasting.responders(domain),
     };
-    let cache = Arc::clone(&lasting.cache);
+    let cache = Arc::clone(lasting.cache());
     let trust = TrustDomain::new(domain.settings.clone(), material, cache, sources);
     let Some(secret) = secret else {
         return Ok((None, lists));
@@ -338,7 +242,7 @@ fn load_material(domain: &config::TrustDomain) -> Result<TrustMaterial, Vec<Buil
 
 fn secret(config: &Config, lasting: &Lasting) -> Result<Secret, BuildError> {
     let Some(path) = &config.resumption.secret_file else {
-        return Ok(lasting.generated.clone());
+        return Ok(lasting.generated().clone());
     };
     let bytes = std::fs::read(path)
         .map_err(|error| BuildError::Secret(format!("cannot read {}: {error}", path.display())))?;
