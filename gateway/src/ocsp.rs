@@ -9,10 +9,8 @@
 mod answers;
 mod breakers;
 pub mod client;
-mod der;
 pub mod request;
 pub mod response;
-mod signature;
 pub mod subject;
 
 #[cfg(test)]

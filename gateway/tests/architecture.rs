@@ -262,7 +262,7 @@ fn the_configuration_opens_nothing() {
 }
 
 /// The stages that only compute.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "fetch/schedule",
     "identity",
     "authorize",
@@ -272,7 +272,8 @@ const PURE: [&str; 17] = [
     "upstream/balance",
     "upstream/health",
     "verify/authority",
-    "verify/revocation/der",
+    "der",
+    "signed",
     "verify/revocation/error",
     "verify/revocation/issuer",
     "verify/revocation/list",

@@ -9,8 +9,8 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::der::{self, encode};
 use super::subject::{Issuer, Subject};
+use crate::der::{self, encode};
 
 /// When the tests' messages are made.
 pub(super) const NOW: u64 = 1_795_242_000;
@@ -124,7 +124,7 @@ fn access(responders: &[&str]) -> CustomExtension {
         let method = [0x2b, 6, 1, 5, 5, 7, 0x30, method];
         let parts = [
             encode(der::OBJECT_IDENTIFIER, &[&method]),
-            encode(der::context(6), &[url.as_bytes()]),
+            encode(der::primitive(6), &[url.as_bytes()]),
         ];
         encode(der::SEQUENCE, &[&parts.concat()])
     };
@@ -153,16 +153,16 @@ pub(super) fn time(time: u64) -> Vec<u8> {
 }
 
 pub(super) fn good() -> Vec<u8> {
-    encode(der::context(0), &[])
+    encode(der::primitive(0), &[])
 }
 
 pub(super) fn revoked() -> Vec<u8> {
-    let reason = encode(der::explicit(0), &[&encode(der::ENUMERATED, &[&[1]])]);
-    encode(der::explicit(1), &[&time(NOW - 100), &reason])
+    let reason = encode(der::constructed(0), &[&encode(der::ENUMERATED, &[&[1]])]);
+    encode(der::constructed(1), &[&time(NOW - 100), &reason])
 }
 
 pub(super) fn unknown() -> Vec<u8> {
-    encode(der::context(2), &[])
+    encode(der::primitive(2), &[])
 }
 
 /// A response, part by part.
@@ -181,7 +181,7 @@ impl Response {
         let hash = encode(der::OCTET_STRING, &[&signer.key_hash()]);
         Self {
             singles: vec![single],
-            responder: encode(der::explicit(2), &[&hash]),
+            responder: encode(der::constructed(2), &[&hash]),
             extensions: Vec::new(),
             certificates: Vec::new(),
         }
@@ -194,7 +194,7 @@ impl Response {
         next_update: Option<u64>,
     ) -> Vec<u8> {
         let next_update = next_update
-            .map(|next_update| encode(der::explicit(0), &[&time(next_update)]))
+            .map(|next_update| encode(der::constructed(0), &[&time(next_update)]))
             .unwrap_or_default();
         encode(
             der::SEQUENCE,
@@ -206,7 +206,7 @@ impl Response {
     pub(super) fn sign(&self, signer: &Party) -> Vec<u8> {
         let extensions = match &self.extensions[..] {
             [] => Vec::new(),
-            extensions => encode(der::explicit(1), &[extensions]),
+            extensions => encode(der::constructed(1), &[extensions]),
         };
         let data = encode(
             der::SEQUENCE,
@@ -221,7 +221,7 @@ impl Response {
         let certificates = match &self.certificates[..] {
             [] => Vec::new(),
             certificates => encode(
-                der::explicit(0),
+                der::constructed(0),
                 &[&encode(der::SEQUENCE, &[&certificates.concat()])],
             ),
         };
@@ -248,7 +248,7 @@ impl Response {
             der::SEQUENCE,
             &[
                 &encode(der::ENUMERATED, &[&[0]]),
-                &encode(der::explicit(0), &[&bytes]),
+                &encode(der::constructed(0), &[&bytes]),
             ],
         )
     }

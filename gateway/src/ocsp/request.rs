@@ -2,8 +2,8 @@
 
 use aws_lc_rs::digest;
 
-use super::der::{self, Malformed, Reader, encode};
 use super::subject::Subject;
+use crate::der::{self, Malformed, Reader, encode};
 
 /// The media type of a request (RFC 6960, A.1).
 pub const CONTENT_TYPE: &str = "application/ocsp-request";
@@ -84,10 +84,10 @@ impl CertificateId {
         let mut reader = Reader::new(id);
         let hash = reader
             .inside(der::SEQUENCE)?
-            .expect(der::OBJECT_IDENTIFIER)?;
-        let name = reader.expect(der::OCTET_STRING)?;
-        let key = reader.expect(der::OCTET_STRING)?;
-        let serial = reader.expect(der::INTEGER)?;
+            .contents(der::OBJECT_IDENTIFIER)?;
+        let name = reader.contents(der::OCTET_STRING)?;
+        let key = reader.contents(der::OCTET_STRING)?;
+        let serial = reader.contents(der::INTEGER)?;
         reader.end()?;
         Ok(hash == self.hash.identifier()
             && name == self.name.as_ref()
@@ -119,7 +119,7 @@ impl Request {
         let list = encode(der::SEQUENCE, &[&one]);
         let extensions = self
             .nonce
-            .map(|nonce| encode(der::explicit(2), &[&nonce_extensions(&nonce)]))
+            .map(|nonce| encode(der::constructed(2), &[&nonce_extensions(&nonce)]))
             .unwrap_or_default();
         let to_be_signed = encode(der::SEQUENCE, &[&list, &extensions]);
         encode(der::SEQUENCE, &[&to_be_signed])

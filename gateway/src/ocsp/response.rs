@@ -9,10 +9,10 @@ mod tests;
 
 use std::time::Duration;
 
-use super::der::{self, Malformed, Reader};
 use super::request::{NONCE, Request};
-use super::signature::{SignatureError, Signed};
 use super::subject::Issuer;
+use crate::der::{self, Malformed, Reader};
+use crate::signed::{SignatureError, Signed};
 use signer::ResponderId;
 
 /// How far the responder's clock may be from ours.
@@ -160,7 +160,7 @@ pub fn verify(
 /// The BasicOCSPResponse in an OCSPResponse.
 fn basic(response: &[u8]) -> Result<&[u8], ResponseError> {
     let mut reader = Reader::only(response, der::SEQUENCE)?;
-    let refusal = match reader.expect(der::ENUMERATED)? {
+    let refusal = match reader.contents(der::ENUMERATED)? {
         [0] => None,
         [1] => Some(Refusal::MalformedRequest),
         [2] => Some(Refusal::InternalError),
@@ -172,10 +172,10 @@ fn basic(response: &[u8]) -> Result<&[u8], ResponseError> {
     if let Some(refusal) = refusal {
         return Err(ResponseError::Refused(refusal));
     }
-    let mut bytes = Reader::only(reader.expect(der::explicit(0))?, der::SEQUENCE)?;
+    let mut bytes = Reader::only(reader.contents(der::constructed(0))?, der::SEQUENCE)?;
     reader.end()?;
-    let kind = bytes.expect(der::OBJECT_IDENTIFIER)?;
-    let response = bytes.expect(der::OCTET_STRING)?;
+    let kind = bytes.contents(der::OBJECT_IDENTIFIER)?;
+    let response = bytes.contents(der::OCTET_STRING)?;
     bytes.end()?;
     match kind {
         BASIC => Ok(response),
@@ -194,12 +194,12 @@ impl<'a> Basic<'a> {
     fn parse(encoding: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::only(encoding, der::SEQUENCE)?;
         let signed = Signed {
-            data: reader.any()?.encoding,
-            algorithm: reader.expect(der::SEQUENCE)?,
+            data: reader.any()?.whole,
+            algorithm: reader.contents(der::SEQUENCE)?,
             signature: reader.bits()?,
         };
-        let certificates = match reader.optional(der::explicit(0))? {
-            Some(list) => Reader::new(list).expect(der::SEQUENCE)?,
+        let certificates = match reader.optional(der::constructed(0))? {
+            Some(list) => Reader::new(list).contents(der::SEQUENCE)?,
             None => &[],
         };
         reader.end()?;
@@ -221,9 +221,9 @@ struct Data<'a> {
 impl<'a> Data<'a> {
     fn parse(encoding: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::only(encoding, der::SEQUENCE)?;
-        if let Some(version) = reader.optional(der::explicit(0))? {
+        if let Some(version) = reader.optional(der::constructed(0))? {
             let mut version = Reader::new(version);
-            if version.expect(der::INTEGER)? != [0] {
+            if version.contents(der::INTEGER)? != [0] {
                 return Err(Malformed);
             }
             version.end()?;
@@ -231,7 +231,7 @@ impl<'a> Data<'a> {
         let responder = ResponderId::parse(reader.any()?)?;
         let _produced_at = reader.time()?;
         let responses = reader.inside(der::SEQUENCE)?;
-        let extensions = reader.optional(der::explicit(1))?;
+        let extensions = reader.optional(der::constructed(1))?;
         reader.end()?;
         Ok(Self {
             responder,
@@ -246,7 +246,7 @@ impl<'a> Data<'a> {
         let mut found = None;
         while !responses.is_empty() {
             let mut response = responses.inside(der::SEQUENCE)?;
-            if !request.id().is(response.expect(der::SEQUENCE)?)? {
+            if !request.id().is(response.contents(der::SEQUENCE)?)? {
                 continue;
             }
             if found.replace(Single::parse(response)?).is_some() {
@@ -269,7 +269,7 @@ impl Single {
     fn parse(mut reader: Reader<'_>) -> Result<Self, ResponseError> {
         let status = status(&mut reader)?;
         let this_update = reader.time()?;
-        let next_update = match reader.optional(der::explicit(0))? {
+        let next_update = match reader.optional(der::constructed(0))? {
             Some(time) => {
                 let mut time = Reader::new(time);
                 let next_update = time.time()?;
@@ -278,7 +278,7 @@ impl Single {
             }
             None => None,
         };
-        if let Some(extensions) = reader.optional(der::explicit(1))? {
+        if let Some(extensions) = reader.optional(der::constructed(1))? {
             each_extension(extensions, |_, _| Ok(false))?;
         }
         reader.end()?;
@@ -312,9 +312,9 @@ impl Single {
 }
 
 fn status(reader: &mut Reader<'_>) -> Result<CertificateStatus, Malformed> {
-    const GOOD: u8 = der::context(0);
-    const REVOKED: u8 = der::explicit(1);
-    const UNKNOWN: u8 = der::context(2);
+    const GOOD: u8 = der::primitive(0);
+    const REVOKED: u8 = der::constructed(1);
+    const UNKNOWN: u8 = der::primitive(2);
     let status = reader.any()?;
     match status.tag {
         GOOD if status.contents.is_empty() => Ok(CertificateStatus::Good),
@@ -322,7 +322,7 @@ fn status(reader: &mut Reader<'_>) -> Result<CertificateStatus, Malformed> {
         REVOKED => {
             let mut revoked = Reader::new(status.contents);
             let since = revoked.time()?;
-            if let Some(reason) = revoked.optional(der::explicit(0))? {
+            if let Some(reason) = revoked.optional(der::constructed(0))? {
                 Reader::only(reason, der::ENUMERATED)?;
             }
             revoked.end()?;
@@ -341,7 +341,7 @@ fn check_extensions(extensions: Option<&[u8]>, request: &Request) -> Result<(), 
             return Ok(false);
         }
         let mut value = Reader::new(value);
-        let nonce = value.expect(der::OCTET_STRING)?;
+        let nonce = value.contents(der::OCTET_STRING)?;
         value.end()?;
         match request.nonce() {
             Some(ours) if nonce != ours => Err(ResponseError::OtherNonce),
@@ -359,11 +359,11 @@ fn each_extension(
     let mut list = Reader::only(extensions, der::SEQUENCE)?;
     while !list.is_empty() {
         let mut extension = list.inside(der::SEQUENCE)?;
-        let id = extension.expect(der::OBJECT_IDENTIFIER)?;
+        let id = extension.contents(der::OBJECT_IDENTIFIER)?;
         let critical = extension
             .optional(der::BOOLEAN)?
             .is_some_and(|flag| flag != [0]);
-        let value = extension.expect(der::OCTET_STRING)?;
+        let value = extension.contents(der::OCTET_STRING)?;
         extension.end()?;
         if !look(id, value)? && critical {
             return Err(ResponseError::CriticalExtension);

@@ -11,9 +11,9 @@ use rustls::pki_types::{Der, TrustAnchor};
 use x509_parser::oid_registry::{OID_PKIX_ACCESS_DESCRIPTOR_OCSP, OID_PKIX_AUTHORITY_INFO_ACCESS};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
 
-use super::der::{self, Reader};
-use super::signature::PublicKey;
+use crate::der::{self, Reader};
 use crate::fetch::HttpUrl;
+use crate::signed::PublicKey;
 
 /// How many responders of a certificate are asked, in its order, until one answers.
 pub const MAX_RESPONDERS: usize = 2;
@@ -165,7 +165,7 @@ fn parse(certificate: &[u8]) -> Result<X509Certificate<'_>, SubjectError> {
 
 fn contents(encoding: &[u8]) -> Result<&[u8], SubjectError> {
     Reader::new(encoding)
-        .expect(der::SEQUENCE)
+        .contents(der::SEQUENCE)
         .map_err(|_| SubjectError::Malformed)
 }
 

@@ -11,7 +11,6 @@
 pub mod load;
 pub mod set;
 
-mod der;
 mod error;
 mod issuer;
 mod list;

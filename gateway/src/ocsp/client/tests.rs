@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc as tokio_mpsc;
 
 use super::{Checked, Checker, Settings};
+use crate::der::{self, Reader};
 use crate::fetch::{self, HttpUrl};
-use crate::ocsp::der::{self, Reader};
 use crate::ocsp::fixture::{NOW, Party, Response, good, refusal, revoked, unknown};
 use crate::ocsp::request::Hash;
 use crate::ocsp::subject::Subject;
@@ -139,7 +139,7 @@ fn certificate_id(request: &[u8]) -> &[u8] {
     for _ in 0..4 {
         reader = reader.inside(der::SEQUENCE).unwrap();
     }
-    reader.any().unwrap().encoding
+    reader.any().unwrap().whole
 }
 
 fn authority() -> Arc<Party> {

@@ -10,9 +10,9 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::{Basic, ResponseError};
-use crate::ocsp::der::{self, Element, Malformed, Reader};
-use crate::ocsp::signature::PublicKey;
+use crate::der::{self, Malformed, Reader, Value};
 use crate::ocsp::subject::Issuer;
+use crate::signed::PublicKey;
 
 /// id-kp-OCSPSigning, 1.3.6.1.5.5.7.3.9.
 const OCSP_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 9];
@@ -30,13 +30,13 @@ pub(super) enum ResponderId<'a> {
 }
 
 impl<'a> ResponderId<'a> {
-    pub(super) fn parse(element: Element<'a>) -> Result<Self, Malformed> {
-        const BY_NAME: u8 = der::explicit(1);
-        const BY_KEY: u8 = der::explicit(2);
+    pub(super) fn parse(element: Value<'a>) -> Result<Self, Malformed> {
+        const BY_NAME: u8 = der::constructed(1);
+        const BY_KEY: u8 = der::constructed(2);
         let mut reader = Reader::new(element.contents);
         let id = match element.tag {
-            BY_NAME => Self::Name(reader.expect(der::SEQUENCE)?),
-            BY_KEY => Self::KeyHash(reader.expect(der::OCTET_STRING)?),
+            BY_NAME => Self::Name(reader.contents(der::SEQUENCE)?),
+            BY_KEY => Self::KeyHash(reader.contents(der::OCTET_STRING)?),
             _ => return Err(Malformed),
         };
         reader.end()?;
@@ -74,7 +74,7 @@ pub(super) fn check(
         if certificates.is_empty() {
             break;
         }
-        let certificate = CertificateDer::from_slice(certificates.any()?.encoding);
+        let certificate = CertificateDer::from_slice(certificates.any()?.whole);
         match by_appointed(responder, &certificate, response, issuer, now) {
             Ok(()) => return Ok(()),
             // It is somebody else's certificate.
@@ -95,7 +95,7 @@ fn by_appointed(
     let certificate =
         EndEntityCert::try_from(certificate).map_err(ResponseError::UnauthorizedSigner)?;
     let key_info = certificate.subject_public_key_info();
-    let key = PublicKey::from_contents(Reader::new(&key_info).expect(der::SEQUENCE)?)?;
+    let key = PublicKey::from_contents(Reader::new(&key_info).contents(der::SEQUENCE)?)?;
     if !responder.is(certificate.subject(), &key) {
         return Err(ResponseError::UnknownSigner);
     }

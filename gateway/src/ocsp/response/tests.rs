@@ -7,7 +7,7 @@ use proptest::prelude::{any, prop, proptest};
 use rcgen::{ExtendedKeyUsagePurpose, IsCa};
 
 use super::{Answer, CertificateStatus, Refusal, ResponseError, verify};
-use crate::ocsp::der::{self, encode};
+use crate::der::{self, encode};
 use crate::ocsp::fixture::{NOW, Party, Response, good, refusal, revoked, time, unknown};
 use crate::ocsp::request::{Hash, Request, nonce_extensions};
 use crate::ocsp::subject::{Issuer, Subject, SubjectError};
@@ -90,7 +90,7 @@ fn the_issuer_may_answer() {
 #[test]
 fn the_issuer_may_name_itself_or_its_key() {
     let scene = Scene::new();
-    let by_name = encode(der::explicit(1), &[&scene.authority.name_der()]);
+    let by_name = encode(der::constructed(1), &[&scene.authority.name_der()]);
     assert!(
         scene
             .changed(|response| response.responder = by_name)
@@ -98,9 +98,9 @@ fn the_issuer_may_name_itself_or_its_key() {
     );
     let other = Party::authority("other");
     for responder in [
-        encode(der::explicit(1), &[&other.name_der()]),
+        encode(der::constructed(1), &[&other.name_der()]),
         encode(
-            der::explicit(2),
+            der::constructed(2),
             &[&encode(der::OCTET_STRING, &[&other.key_hash()])],
         ),
     ] {
@@ -117,7 +117,7 @@ fn a_responder_that_the_issuer_appointed_may_answer() {
 
     // Behind certificates of others, and named by its subject.
     let mut response = Response::new(&scene.id(), &good(), &responder);
-    response.responder = encode(der::explicit(1), &[&responder.name_der()]);
+    response.responder = encode(der::constructed(1), &[&responder.name_der()]);
     response.certificates = vec![
         scene.authority.certificate.clone(),
         responder.certificate.clone(),
@@ -303,7 +303,7 @@ fn a_critical_extension_must_be_understood() {
         scene.id(),
         good(),
         time(NOW),
-        encode(der::explicit(1), &[&critical]),
+        encode(der::constructed(1), &[&critical]),
     ];
     let single = encode(der::SEQUENCE, &[&parts.concat()]);
     assert_eq!(
@@ -343,7 +343,7 @@ fn a_response_of_another_type_is_not_read() {
         der::SEQUENCE,
         &[
             &encode(der::ENUMERATED, &[&[0]]),
-            &encode(der::explicit(0), &[&bytes]),
+            &encode(der::constructed(0), &[&bytes]),
         ],
     );
     assert_eq!(scene.verify(&response), Err(ResponseError::OtherType));

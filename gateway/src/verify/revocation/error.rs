@@ -1,6 +1,6 @@
 //! Why a revocation list is not used, in words for the operator who named its file.
 
-use super::der::Malformed;
+use crate::der::Malformed;
 
 /// Why a revocation list is refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

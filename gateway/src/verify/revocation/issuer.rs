@@ -3,16 +3,16 @@
 //! A list is believed here or not at all; what it revokes is kept in [`set`](super::set). Whether an authority is
 //! trusted is decided by whoever names its certificate.
 
-use rustls::pki_types::SignatureVerificationAlgorithm;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::OID_X509_EXT_KEY_USAGE;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::der::{self, Reader};
 use super::error::ListError;
 use super::list::{ListNumber, ParsedList, name_in_words, parse};
 use super::scope::Scope;
 use super::table::{RevocationKey, Table};
+use crate::der;
+use crate::signed::{PublicKey, SignatureError, Signed};
 use crate::verify::authority::AuthorityId;
 
 /// A certificate authority that may have issued a list, from its certificate.
@@ -96,33 +96,21 @@ impl<'a> Authority<'a> {
         self.may_sign_lists
     }
 
+    /// Whether its key signed `list`.
     fn signed(&self, list: &ParsedList<'_>) -> Result<bool, ListError> {
-        let mut fields = Reader::new(self.public_key);
-        let malformed = ListError::malformed("the issuer's public key");
-        let key_algorithm = fields.contents(der::SEQUENCE).map_err(&malformed)?;
-        let key = fields
-            .contents(der::BIT_STRING)
-            .and_then(der::bytes_of_bit_string)
-            .map_err(&malformed)?;
-        let algorithm = algorithm(list.algorithm, key_algorithm)?;
-        Ok(algorithm
-            .verify_signature(key, list.signed, list.signature)
-            .is_ok())
+        let key = PublicKey::from_contents(self.public_key)
+            .map_err(ListError::malformed("the issuer's public key"))?;
+        let signed = Signed {
+            data: list.signed,
+            algorithm: list.algorithm,
+            signature: list.signature,
+        };
+        match key.verify(&signed) {
+            Ok(()) => Ok(true),
+            Err(SignatureError::Wrong) => Ok(false),
+            Err(SignatureError::Unsupported) => Err(ListError::UnsupportedAlgorithm),
+        }
     }
-}
-
-fn algorithm(
-    signature: &[u8],
-    key: &[u8],
-) -> Result<&'static dyn SignatureVerificationAlgorithm, ListError> {
-    webpki::ALL_VERIFICATION_ALGS
-        .iter()
-        .copied()
-        .find(|algorithm| {
-            algorithm.signature_alg_id().as_ref() == signature
-                && algorithm.public_key_alg_id().as_ref() == key
-        })
-        .ok_or(ListError::UnsupportedAlgorithm)
 }
 
 /// A list that parsed and whose signature is verified.

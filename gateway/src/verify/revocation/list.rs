@@ -8,10 +8,10 @@ use std::fmt;
 use x509_parser::prelude::{ASN1Time, FromDer};
 use x509_parser::x509::X509Name;
 
-use super::der::{self, Malformed, Reader, Value};
 use super::error::ListError;
 use super::reason::Reason;
 use super::scope::Scope;
+use crate::der::{self, Malformed, Reader, Value};
 
 /// id-ce (2.5.29), below which the extensions of RFC 5280 are numbered.
 const ID_CE: [u8; 2] = [0x55, 0x1d];

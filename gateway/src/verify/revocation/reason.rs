@@ -1,6 +1,6 @@
 //! Why a certificate was revoked (RFC 5280, section 5.3.1).
 
-use super::der::Malformed;
+use crate::der::Malformed;
 
 /// Why a certificate was revoked. [`RemoveFromList`](Self::RemoveFromList) takes a revocation back and is never the reason
 /// for one.

@@ -7,8 +7,8 @@ use aws_lc_rs::digest;
 use x509_parser::oid_registry::OID_X509_EXT_CRL_DISTRIBUTION_POINTS;
 use x509_parser::prelude::X509Certificate;
 
-use super::der::{self, Malformed, Reader};
 use super::error::ListError;
+use crate::der::{self, Malformed, Reader};
 
 /// The role of a certificate in its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

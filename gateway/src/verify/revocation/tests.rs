@@ -17,8 +17,9 @@ use support::{
 
 use super::{
     Authority, Coverage, ListError, Reason, RevocationKey, RevocationSet, Role, Status,
-    VerifiedList, Warning, der, verify_list,
+    VerifiedList, Warning, verify_list,
 };
+use crate::der;
 use crate::verify::authority::AuthorityId;
 
 fn verified(list: &TestList, signer: &Signer) -> Arc<VerifiedList> {

@@ -15,7 +15,8 @@ use rustls::pki_types::alg_id;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::super::{Authority, der, verify_list};
+use super::super::{Authority, verify_list};
+use crate::der;
 
 /// When the tests take place, in seconds since the Unix epoch.
 pub(crate) const NOW: u64 = 1_800_000_000;

@@ -1,12 +1,13 @@
-//! Checks signatures over OCSP responses with the algorithms that webpki checks certificates with, and no other.
+//! Checks signatures over revocation lists and OCSP responses with the algorithms that webpki checks certificates with, and
+//! no other.
 
 use rustls::pki_types::SignatureVerificationAlgorithm;
 
-use super::der::{self, Malformed, Reader};
+use crate::der::{self, Malformed, Reader};
 
 /// A public key with the identifier of its algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PublicKey {
+pub(crate) struct PublicKey {
     /// What is in the AlgorithmIdentifier.
     algorithm: Vec<u8>,
     bits: Vec<u8>,
@@ -14,17 +15,17 @@ pub(super) struct PublicKey {
 
 /// Something signed, in the form that X.509 and OCSP share: the data, an AlgorithmIdentifier, a signature.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Signed<'a> {
+pub(crate) struct Signed<'a> {
     /// With its header.
-    pub(super) data: &'a [u8],
+    pub(crate) data: &'a [u8],
     /// What is in the AlgorithmIdentifier.
-    pub(super) algorithm: &'a [u8],
-    pub(super) signature: &'a [u8],
+    pub(crate) algorithm: &'a [u8],
+    pub(crate) signature: &'a [u8],
 }
 
 /// Why a signature is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SignatureError {
+pub(crate) enum SignatureError {
     /// The algorithm is not supported, or not with such a key.
     Unsupported,
     /// It was made by another key, or over something else.
@@ -33,21 +34,21 @@ pub(super) enum SignatureError {
 
 impl PublicKey {
     /// The key that is in a SubjectPublicKeyInfo, taken without its header.
-    pub(super) fn from_contents(key_info: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn from_contents(key_info: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(key_info);
-        let algorithm = reader.expect(der::SEQUENCE)?.to_owned();
+        let algorithm = reader.contents(der::SEQUENCE)?.to_owned();
         let bits = reader.bits()?.to_owned();
         reader.end()?;
         Ok(Self { algorithm, bits })
     }
 
     /// The key itself, as responders and certificate identifiers hash it (RFC 6960, 4.1.1).
-    pub(super) fn bits(&self) -> &[u8] {
+    pub(crate) fn bits(&self) -> &[u8] {
         &self.bits
     }
 
     /// Checks that this key signed `signed`.
-    pub(super) fn verify(&self, signed: &Signed<'_>) -> Result<(), SignatureError> {
+    pub(crate) fn verify(&self, signed: &Signed<'_>) -> Result<(), SignatureError> {
         let fits = |algorithm: &&&dyn SignatureVerificationAlgorithm| {
             algorithm.signature_alg_id().as_ref() == signed.algorithm
                 && algorithm.public_key_alg_id().as_ref() == self.algorithm
