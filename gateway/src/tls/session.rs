@@ -102,6 +102,13 @@ impl Session {
     pub fn tickets_issued(&self) -> u32 {
         self.tickets_issued
     }
+
+    /// Forgets whom an honoured ticket named. rustls opens tickets before it decides whether to resume (it does not under
+    /// another server name, say), and before the client has proved that it has the ticket's secret.
+    fn forget_ticket(&mut self) {
+        self.lineage_start = None;
+        self.known = None;
+    }
 }
 
 fn with_active<R>(hook: impl FnOnce(&mut Session) -> R) -> Option<R> {
@@ -251,6 +258,9 @@ impl ResolvesServerCert for Hooks {
 
 impl ClientCertVerifier for Hooks {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Asked for with the client's certificates, so this is a full handshake. If the client then shows none, nothing
+        // else is called before its ticket is sealed, and that must not name whom another ticket named.
+        with_active(Session::forget_ticket);
         match self.domain_of_this_thread() {
             Some(sessions) => &sessions.hints,
             None => &[],
@@ -269,9 +279,8 @@ impl ClientCertVerifier for Hooks {
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verdict = with_active(|session| {
-            // A full handshake starts a new lineage, whatever a declined ticket said.
-            session.lineage_start = None;
-            session.known = None;
+            // A full handshake starts a new lineage, whatever a ticket said.
+            session.forget_ticket();
             let sessions = self.chosen(session)?;
             let presented = PresentedChain {
                 end_entity,
