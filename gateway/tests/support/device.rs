@@ -3,15 +3,19 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use certs_gen::credential::Credential;
-use rustls::client::{ClientConnection, ClientSessionMemoryCache, ClientSessionStore, Resumption};
+use rustls::client::{
+    ClientConnection, ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
+    Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    AlertDescription, ClientConfig, HandshakeKind, RootCertStore, StreamOwned,
+    AlertDescription, ClientConfig, HandshakeKind, NamedGroup, RootCertStore, StreamOwned,
     SupportedProtocolVersion,
 };
 
@@ -28,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) tickets: Arc<dyn ClientSessionStore>,
     /// The trust anchor by which it knows its gateway, if not the fleet's.
     pub(crate) trusts: Option<Vec<u8>>,
+    /// While true, it says that it has no certificate.
+    pub(crate) conceals: Arc<AtomicBool>,
 }
 
 impl Default for Options {
@@ -38,6 +44,7 @@ impl Default for Options {
             alpn: Vec::new(),
             tickets: Arc::new(ClientSessionMemoryCache::new(8)),
             trusts: None,
+            conceals: Arc::default(),
         }
     }
 }
@@ -68,6 +75,7 @@ impl Options {
 #[derive(Clone)]
 pub(crate) struct Device {
     config: Arc<ClientConfig>,
+    server_name: ServerName<'static>,
 }
 
 impl Device {
@@ -91,14 +99,30 @@ impl Device {
             .with_root_certificates(roots);
         let mut config = match credential {
             // Not `with_client_auth_cert`, which would notice a key that belongs to another certificate.
-            Some(credential) => builder.with_client_cert_resolver(Arc::new(resolver(credential))),
+            Some(credential) => builder.with_client_cert_resolver(Arc::new(Certificate {
+                shown: resolver(credential),
+                conceals: options.conceals,
+            })),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = options.alpn;
         config.resumption = Resumption::store(options.tickets);
         Self {
             config: Arc::new(config),
+            server_name: ServerName::try_from(SERVER_NAME).unwrap(),
         }
+    }
+
+    /// The same device, with the same tickets, that calls its gateway by another name. By an address, it sends none.
+    pub(crate) fn calling(&self, name: &str) -> Self {
+        Self {
+            config: self.config(),
+            server_name: ServerName::try_from(name.to_owned()).unwrap(),
+        }
+    }
+
+    pub(crate) fn server_name(&self) -> ServerName<'static> {
+        self.server_name.clone()
     }
 
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
@@ -123,7 +147,7 @@ impl Device {
 
     /// A TLS session that has not begun, for tests that carry its bytes themselves.
     pub(crate) fn session(&self) -> ClientConnection {
-        ClientConnection::new(self.config(), server_name()).unwrap()
+        ClientConnection::new(self.config(), self.server_name()).unwrap()
     }
 
     /// The alert with which the gateway turns this device away. In TLS 1.3 it comes after what the client takes for the
@@ -160,8 +184,72 @@ fn resolver(credential: &Credential) -> SingleCertAndKey {
     SingleCertAndKey::from(CertifiedKey::new(chain, key))
 }
 
-pub(crate) fn server_name() -> ServerName<'static> {
-    ServerName::try_from(SERVER_NAME).unwrap()
+/// A device's certificate, shown or not.
+#[derive(Debug)]
+struct Certificate {
+    shown: SingleCertAndKey,
+    conceals: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Certificate {
+    fn resolve(
+        &self,
+        hints: &[&[u8]],
+        schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let conceals = self.conceals.load(Ordering::SeqCst);
+        (!conceals)
+            .then(|| ResolvesClientCert::resolve(&self.shown, hints, schemes))
+            .flatten()
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// A ticket slot that gives out its tickets whatever the server's name, as no device should.
+#[derive(Debug)]
+pub(crate) struct Nameless(ClientSessionMemoryCache);
+
+impl Nameless {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(ClientSessionMemoryCache::new(8)))
+    }
+
+    fn name() -> ServerName<'static> {
+        ServerName::try_from("any.test").unwrap()
+    }
+}
+
+impl ClientSessionStore for Nameless {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(Self::name(), group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&Self::name())
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(Self::name(), value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&Self::name())
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&Self::name());
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(Self::name(), value);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&Self::name())
+    }
 }
 
 /// A TCP connection that never waits for ever.

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::TokioIo;
 
-use super::device::{Device, server_name};
+use super::device::Device;
 
 /// Runs `test` on a runtime of its own, which may use `spawn_local`.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
@@ -47,7 +47,7 @@ where
     let tcp = tokio::net::TcpStream::connect(gateway).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let tls = tokio_rustls::TlsConnector::from(device.config())
-        .connect(server_name(), tcp)
+        .connect(device.server_name(), tcp)
         .await
         .unwrap();
     assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));

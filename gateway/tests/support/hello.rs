@@ -7,6 +7,15 @@ use super::device::connect;
 
 /// A ClientHello of TLS 1.2 or older (RFC 5246, 7.4.1.2) with ECDHE suites and X25519.
 pub(crate) fn old_hello(minor_version: u8, extended_master_secret: bool) -> Vec<u8> {
+    hello(minor_version, extended_master_secret, None)
+}
+
+/// A good ClientHello of TLS 1.2 that asks for the server `name`, spelled as it is here (RFC 6066, 3).
+pub(crate) fn hello_to(name: &str) -> Vec<u8> {
+    hello(3, true, Some(name))
+}
+
+fn hello(minor_version: u8, extended_master_secret: bool, server_name: Option<&str>) -> Vec<u8> {
     let mut extensions = Vec::new();
     let mut extension = |kind: u16, body: &[u8]| {
         extensions.extend_from_slice(&kind.to_be_bytes());
@@ -18,6 +27,11 @@ pub(crate) fn old_hello(minor_version: u8, extended_master_secret: bool) -> Vec<
     extension(0x000d, &[0, 4, 0x04, 0x03, 0x08, 0x04]); // signature_algorithms
     if extended_master_secret {
         extension(0x0017, &[]);
+    }
+    if let Some(name) = server_name {
+        let length = name.len() as u8;
+        let entry = [&[0, length + 3, 0, 0, length], name.as_bytes()].concat();
+        extension(0x0000, &entry); // server_name: a list of one host_name
     }
     let mut body = vec![3, minor_version];
     body.extend_from_slice(&[7; 32]);

@@ -17,6 +17,7 @@ pub(crate) mod hello;
 pub(crate) mod lists;
 pub(crate) mod message;
 pub(crate) mod pki;
+pub(crate) mod plants;
 pub(crate) mod program;
 pub(crate) mod running;
 pub(crate) mod upstream;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub(crate) use counters::Counters;
 pub(crate) use device::{Connection, Device, Options};
 pub(crate) use pki::Pki;
+pub(crate) use plants::Plants;
 pub(crate) use running::{Gateway, Setup};
 pub(crate) use upstream::Upstream;
 

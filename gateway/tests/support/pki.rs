@@ -33,9 +33,14 @@ impl Pki {
 
     /// A certificate for the gateway itself.
     pub(crate) fn server(&self) -> Credential {
-        let name: ServerName = SERVER_NAME.parse().unwrap();
+        self.server_for(&[SERVER_NAME])
+    }
+
+    /// A certificate for a server of these names.
+    pub(crate) fn server_for(&self, names: &[&str]) -> Credential {
+        let names: Vec<ServerName> = names.iter().map(|name| name.parse().unwrap()).collect();
         self.intermediate
-            .issue(&EndEntitySpec::server(&[name]))
+            .issue(&EndEntitySpec::server(&names))
             .unwrap()
     }
 
