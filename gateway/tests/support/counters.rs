@@ -37,6 +37,22 @@ impl Counters {
         *value.unwrap_or_else(|| panic!("no series {series} in {:#?}", self.0.keys())) as u64
     }
 
+    /// Kind and outcome of every handshake that was counted since `before`.
+    pub(crate) fn handshakes_since(&self, before: &Self) -> Vec<String> {
+        let label = |series: &str, name: &str| {
+            let (_, rest) = series.split_once(&format!("{name}=\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        self.moved(before)
+            .into_iter()
+            .filter(|(series, _)| series.starts_with("gateway_handshakes_total"))
+            .flat_map(|(series, moved)| {
+                let what = format!("{} {}", label(&series, "kind"), label(&series, "outcome"));
+                vec![what; usize::try_from(moved).unwrap()]
+            })
+            .collect()
+    }
+
     /// What moved since `before`, among the families that say what became of connections and requests.
     fn moved(&self, before: &Self) -> BTreeMap<String, i64> {
         self.0
