@@ -10,6 +10,7 @@
 use rustls::pki_types::CertificateDer;
 
 use crate::authorize::Denied;
+use crate::verify::Refusal;
 use crate::verify::cache::ChainHash;
 
 /// How sessions are resumed.
@@ -77,6 +78,14 @@ impl Declined {
             | Denied::AnchorRemoved
             | Denied::NoDevice
             | Denied::DomainRemoved => Self::ChainRefused,
+        }
+    }
+
+    /// Why a device does not resume whose chain was verified again, and refused.
+    pub fn of_refusal(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Revoked | Refusal::RevocationUnknown => Self::Revoked,
+            _ => Self::ChainRefused,
         }
     }
 

@@ -246,7 +246,7 @@ fn verify_again(
     sessions
         .domain
         .check(presented, now)
-        .map_err(|_| Declined::ChainRefused)
+        .map_err(Declined::of_refusal)
 }
 
 impl ResolvesServerCert for Hooks {
