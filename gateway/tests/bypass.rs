@@ -38,9 +38,10 @@ use rustls::{AlertDescription, HandshakeKind};
 use support::counters::{expect_moved, expect_value, handshake, request, ticket, unrouted};
 use support::device::{Device, Nameless, Options, connect};
 use support::hello::{alert_in, answer_to, hello_to};
+use support::lists::List;
 use support::pki::SERVER_NAME;
 use support::plants::{NOT_OF_THE_PLANT, OTHER_PLANT_NAME, PLANT, PLANT_NAME};
-use support::{Connection, Fleet, Gateway, Plants, Setup, eventually, h2};
+use support::{Connection, Fleet, Gateway, Pki, Plants, Setup, Upstream, eventually, h2};
 use time::{Duration as Span, OffsetDateTime};
 
 const FULL: HandshakeKind = HandshakeKind::Full;
@@ -812,4 +813,134 @@ fn a_stricter_identity_rule_and_old_verdicts() {
         "no_identity",
         AlertDescription::AccessDenied,
     );
+}
+
+// Revocation lists
+
+/// A PKI whose authorities' lists are in force, and a gateway with tickets of the format `tickets`, and room for `cached`
+/// chains.
+fn listed(tickets: &str, cached: usize) -> (Pki, Upstream, Setup) {
+    let (pki, upstream) = (Pki::new(), Upstream::ok());
+    std::fs::create_dir(pki.folder().join("crl")).unwrap();
+    pki.write("intermediate.pem", &pki.intermediate.certificate_pem());
+    install(&pki, "anchor", &List::of(&pki.anchor, 1));
+    install(&pki, "intermediate", &List::of(&pki.intermediate, 1));
+    let mut setup = Setup::new(upstream.address());
+    setup.trust = "intermediates = [\"intermediate.pem\"]\ncrls = [\"crl\"]".into();
+    setup.more =
+        format!("[resumption]\ntickets = \"{tickets}\"\n[chain_cache]\nentries = {cached}\n");
+    (pki, upstream, setup)
+}
+
+fn install(pki: &Pki, name: &str, list: &List<'_>) {
+    pki.write(&format!("crl/{name}.pem"), &list.pem());
+}
+
+const REVOKED: (&str, AlertDescription) = ("revoked", AlertDescription::CertificateRevoked);
+
+const CONNECTIONS_OPEN: &str = "gateway_connections_open{listener=\"devices\"}";
+
+/// For every kind of ticket and version of TLS: once `list` is in force, a device that was served before is refused, by
+/// its ticket, by its cached chain, and on the connection that it has open.
+fn revoked_for_good(list: impl Fn(&Pki, &Credential)) {
+    for (tickets, cached) in [
+        ("compact", 10),
+        ("self_contained", 10),
+        ("self_contained", 0),
+    ] {
+        both_versions(|options| {
+            let (pki, upstream, setup) = listed(tickets, cached);
+            let mut gateway = Gateway::start(&pki, &setup);
+            let credential = pki.device("device-000001");
+            let device = Device::with(&pki, Some(&credential), options);
+            let mut open = device.connect(gateway.address());
+            assert_eq!((open.kind(), open.get("/").status()), (FULL, 200));
+            assert_eq!(visit(&device, &gateway), (RESUMED, 200));
+            expect_value(&gateway, CONNECTIONS_OPEN, 1);
+            list(&pki, &credential);
+            gateway.reload(&pki, &setup).unwrap();
+            // With the reload, not some time after it.
+            declined_and_refused(&gateway, &device, "revoked", REVOKED);
+            let fresh = Device::new(&pki, Some(&credential));
+            assert_eq!(fresh.alert(gateway.address()), REVOKED.1);
+            open.wait_for_end();
+            expect_value(&gateway, &ended("revoked"), 1);
+            assert_eq!(upstream.received().len(), 2, "{tickets}, {cached}");
+        });
+    }
+}
+
+#[test]
+fn a_list_not_looked_at_on_resumption() {
+    revoked_for_good(|pki, device| {
+        let list = List::of(&pki.intermediate, 2).revoking(device);
+        install(pki, "intermediate", &list);
+    });
+}
+
+#[test]
+fn an_intermediate_that_outlives_its_revocation() {
+    revoked_for_good(|pki, _| {
+        let intermediate = pki.intermediate.certificate_der();
+        let list = List::of(&pki.anchor, 2).revoking_certificate(intermediate);
+        install(pki, "anchor", &list);
+    });
+}
+
+#[test]
+fn a_ticket_of_an_instance_that_has_an_older_list() {
+    both_versions(|options| {
+        let (pki, _upstream, mut setup) = listed("self_contained", 10);
+        pki.write("ticket.secret", &"s".repeat(32));
+        let secret = "[resumption]\nsecret_file = \"ticket.secret\"\n";
+        setup.more = setup.more.replace("[resumption]\n", secret);
+        let behind = Gateway::start(&pki, &setup);
+        let credential = pki.device("device-000001");
+        let list = List::of(&pki.intermediate, 2).revoking(&credential);
+        install(&pki, "intermediate", &list);
+        let ahead = Gateway::start(&pki, &setup);
+        let device = Device::with(&pki, Some(&credential), options);
+        assert_eq!(visit(&device, &behind), (FULL, 200));
+        declined_and_refused(&ahead, &device, "revoked", REVOKED);
+    });
+}
+
+#[test]
+fn a_list_that_a_namesake_of_the_issuer_signed() {
+    let (pki, _upstream, setup) = listed("compact", 10);
+    let credential = pki.device("device-000001");
+    let device = Device::new(&pki, Some(&credential));
+    let list = List::of(&pki.intermediate, 2).revoking(&credential);
+    install(&pki, "intermediate", &list);
+    let mut gateway = Gateway::start(&pki, &setup);
+    assert_eq!(device.alert(gateway.address()), REVOKED.1);
+    let namesake = support::pki::authority("test intermediate");
+    install(&pki, "intermediate", &List::of(&namesake, 3));
+    let error = gateway.reload(&pki, &setup).unwrap_err();
+    assert!(error.to_string().contains("trust.crls"), "{error}");
+    assert_eq!(device.alert(gateway.address()), REVOKED.1);
+}
+
+#[test]
+fn a_newer_list_of_another_domain() {
+    // The same issuer's devices in two domains; only the default one has the list that revokes.
+    let (pki, _upstream, mut setup) = listed("compact", 10);
+    let credential = pki.device("device-000001");
+    let list = List::of(&pki.intermediate, 2).revoking(&credential);
+    install(&pki, "intermediate", &list);
+    std::fs::create_dir(pki.folder().join("plant")).unwrap();
+    pki.write("plant/anchor.pem", &List::of(&pki.anchor, 9).pem());
+    pki.write(
+        "plant/intermediate.pem",
+        &List::of(&pki.intermediate, 9).pem(),
+    );
+    pki.write_server("server", &pki.server_for(&[SERVER_NAME, PLANT_NAME]));
+    setup.more += &format!(
+        "[[trust_domains]]\nname = \"{PLANT}\"\nserver_names = [\"{PLANT_NAME}\"]\n\
+         anchors = [\"trust-anchor.pem\"]\nintermediates = [\"intermediate.pem\"]\ncrls = [\"plant\"]\n"
+    );
+    let gateway = Gateway::start(&pki, &setup);
+    let device = Device::new(&pki, Some(&credential));
+    assert_eq!(visit(&device.calling(PLANT_NAME), &gateway), (FULL, 200));
+    assert_eq!(device.alert(gateway.address()), REVOKED.1);
 }
