@@ -273,26 +273,34 @@ fn hop_by_hop(name: &HeaderName) -> bool {
         )
 }
 
-/// Whether an upstream may take `name` for something that only the gateway can say. Underscores count as hyphens,
-/// because CGI-like upstreams fold the two together.
+/// Whether an upstream may take `name` for something that only the gateway can say, once it has folded the name.
 fn vouched_for(name: &HeaderName) -> bool {
     let name = name.as_str();
-    if name.contains('_') {
-        let folded = name.replace('_', "-");
-        return is_vouched_name(&folded)
-            || matches!(
-                folded.as_str(),
-                "content-length" | "transfer-encoding" | "host"
-            );
+    if name.bytes().all(|byte| folded(byte) == byte) {
+        return is_vouched_name(name);
     }
-    is_vouched_name(name)
+    let folded: String = name.bytes().map(folded).map(char::from).collect();
+    is_vouched_name(&folded)
+        || matches!(
+            folded.as_str(),
+            "content-length" | "transfer-encoding" | "host"
+        )
 }
 
-/// Whether an upstream may take `name` for `other`: the same but for underscores instead of hyphens.
+/// Whether an upstream may take `name` for `other`.
 fn folds_into(name: &HeaderName, other: &HeaderName) -> bool {
-    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
     let (name, other) = (name.as_str().bytes(), other.as_str().bytes());
     name.map(folded).eq(other.map(folded))
+}
+
+/// What is neither letter nor digit counts as a hyphen: CGI and its like hand fields on as variables, in whose names (RFC
+/// 3875, 4.1.18) some servers turn hyphens and underscores into an underscore, and others every such character.
+fn folded(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte
+    } else {
+        b'-'
+    }
 }
 
 /// Whether a request to the upstream needs `name` for something else than the device's token.

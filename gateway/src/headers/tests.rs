@@ -1,13 +1,18 @@
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::{Uri, Version};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::RngSeed;
 
 use super::{
     Malformed, PeerHeaders, Settings, TokenField, check_head, forwarded_client_cert, quoted,
     remove_hop_by_hop, rewrite_request,
 };
-use crate::authorize::{Policy, Revocation, Standing, authorize};
+use crate::authorize::{Permit, Policy, Revocation, Standing, authorize, authorize_anonymous};
 use crate::identity::Identified;
 
 const GOOD: Standing = Standing {
@@ -244,4 +249,206 @@ fn every_inbound_copy_of_the_token_is_removed_under_its_configured_name() {
     }
     // Without tokens the names are any others; only Connection took one of the copies along.
     assert!(rewritten(None).contains_key("device_token"));
+}
+
+// Whatever a device sends
+
+/// What only the gateway can say.
+const OURS: [&str; 11] = [
+    "client-cert",
+    "client-cert-chain",
+    "x-forwarded-client-cert",
+    "x-device-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-real-ip",
+    "forwarded",
+    "x-device-token",
+];
+
+/// Fields that the rewriting treats in a way of their own.
+const SPECIAL: [&str; 14] = [
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "accept",
+];
+
+/// Inbound values that are told from the gateway's own.
+const INBOUND: &[u8] = b"inbound";
+
+/// A name as a careless upstream may read it.
+fn careless(name: &str) -> String {
+    let fold = |character: char| match character {
+        'A'..='Z' | 'a'..='z' | '0'..='9' => character.to_ascii_lowercase(),
+        _ => '-',
+    };
+    name.chars().map(fold).collect()
+}
+
+/// A known name in another spelling, or any name at all.
+fn spellings() -> impl Strategy<Value = String> {
+    let known = select([&OURS[..], &SPECIAL[..]].concat());
+    let spelled = (known, "[-_.+~!]{24}", any::<u32>()).prop_map(|(name, hyphens, upper)| {
+        let spell = |(at, character): (usize, char)| match character {
+            '-' if upper & 1 == 1 => hyphens.as_bytes()[at % 24].into(),
+            letter if upper >> (at % 32) & 1 == 1 => letter.to_ascii_uppercase(),
+            letter => letter,
+        };
+        name.chars().enumerate().map(spell).collect()
+    });
+    prop_oneof![3 => spelled, 1 => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}"]
+}
+
+fn inbound() -> impl Strategy<Value = HeaderMap> {
+    let lists = proptest::collection::vec(spellings(), 0..4)
+        .prop_map(|names| names.join(", ").into_bytes());
+    let marked = "[ -~]{0,8}".prop_map(|text| [INBOUND, text.as_bytes()].concat());
+    let raw = proptest::collection::vec(any::<u8>(), 0..8)
+        .prop_map(|bytes| [INBOUND, bytes.as_slice()].concat());
+    let field = prop_oneof![
+        (spellings(), prop_oneof![marked, raw]),
+        (Just("connection".to_owned()), lists),
+    ];
+    proptest::collection::vec(field, 0..24).prop_map(|fields| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let name = name.parse::<HeaderName>();
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&value)) {
+                headers.append(name, value);
+            }
+        }
+        headers
+    })
+}
+
+fn permits() -> impl Strategy<Value = Permit> {
+    any::<bool>().prop_map(|anonymous| {
+        if anonymous {
+            return authorize_anonymous(true).unwrap();
+        }
+        let device = Arc::new(Identified::for_tests("device-000007", 0, 10));
+        authorize(&Policy::default(), &device, GOOD, 5).unwrap()
+    })
+}
+
+fn all<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a HeaderValue> {
+    headers.get_all(name).iter().collect()
+}
+
+/// The same cases every time, and no file beside the sources when one fails.
+fn configuration() -> ProptestConfig {
+    ProptestConfig {
+        cases: 2048,
+        rng_seed: RngSeed::Fixed(7),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(configuration())]
+
+    #[test]
+    fn nothing_inbound_passes_for_ours(
+        before in inbound(),
+        permit in permits(),
+        forwarded in any::<bool>(),
+        has_host in any::<bool>(),
+        signed in any::<bool>(),
+    ) {
+        let settings = Settings { client_cert_chain: false, forwarded };
+        let peer = PeerHeaders::prepare("192.0.2.7:999".parse().unwrap(), settings);
+        let name = HeaderName::from_static("x-device-token");
+        let value = HeaderValue::from_static("signed");
+        let token = TokenField { name: &name, value: signed.then_some(&value) };
+        let host = has_host.then(|| HeaderValue::from_static("fleet.test"));
+        let mut after = before.clone();
+        rewrite_request(&mut after, host, &permit, &peer, Some(token));
+        for (name, value) in &after {
+            let read = careless(name.as_str());
+            let vouched = OURS.contains(&read.as_str());
+            prop_assert!(!vouched || !value.as_bytes().starts_with(INBOUND), "{name}: {value:?}");
+            prop_assert!(!vouched || read == name.as_str(), "{name} may be read as {read}");
+            let framing = ["content-length", "transfer-encoding", "host"].contains(&read.as_str());
+            prop_assert!(!framing || read == name.as_str(), "{name} may be read as {read}");
+        }
+        for name in OURS {
+            prop_assert!(after.get_all(name).iter().count() <= 1, "{name} is there twice");
+        }
+        let expected = if has_host {
+            vec![HeaderValue::from_static("fleet.test")]
+        } else {
+            all(&before, &HOST).into_iter().cloned().collect()
+        };
+        prop_assert_eq!(all(&after, &HOST), expected.iter().collect::<Vec<_>>());
+        prop_assert_eq!(all(&after, &CONTENT_LENGTH), all(&before, &CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn connection_takes_what_it_names_and_never_the_framing(before in inbound()) {
+        let mut after = before.clone();
+        remove_hop_by_hop(&mut after);
+        prop_assert!(!after.contains_key(CONNECTION));
+        prop_assert!(!after.contains_key(TRANSFER_ENCODING), "hyper sets what fits the body");
+        for name in [CONTENT_LENGTH, HOST] {
+            prop_assert_eq!(all(&after, &name), all(&before, &name));
+        }
+        for value in before.get_all(CONNECTION) {
+            for named in value.to_str().unwrap_or_default().split(',') {
+                let named = named.trim().to_ascii_lowercase();
+                let kept = ["content-length", "host"].contains(&named.as_str());
+                prop_assert!(kept || !after.contains_key(named.as_str()), "{named}");
+            }
+        }
+        for (name, value) in &after {
+            prop_assert!(before.get_all(name).iter().any(|inbound| inbound == value));
+        }
+    }
+
+    #[test]
+    fn a_head_that_passes_has_one_framing_and_one_host(
+        mut headers in inbound(),
+        hosts in proptest::collection::vec("[a-z@:/\\[\\].0-9]{0,8}", 0..3),
+        lengths in proptest::collection::vec("[0-9]{0,2}", 0..3),
+        encodings in proptest::collection::vec(select(vec!["chunked", "gzip, chunked", "CHUNKED"]), 0..3),
+        version in select(vec![Version::HTTP_10, Version::HTTP_11, Version::HTTP_2]),
+        target in select(vec!["/", "/a?b", "http://a.example/", "http://u@a.example/", "http://[::1]:8443/"]),
+    ) {
+        for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        for host in &hosts {
+            headers.append(HOST, host.parse().unwrap());
+        }
+        for length in &lengths {
+            headers.append(CONTENT_LENGTH, length.parse().unwrap());
+        }
+        for encoding in &encodings {
+            headers.append(TRANSFER_ENCODING, encoding.parse().unwrap());
+        }
+        if let Ok(host) = check_head(version, &target.parse().unwrap(), &headers) {
+            prop_assert!(hosts.len() <= 1 && lengths.len() + encodings.len() <= 1);
+            prop_assert!(encodings.is_empty() || version == Version::HTTP_11);
+            match host {
+                None => prop_assert!(version == Version::HTTP_10 && hosts.is_empty()),
+                Some(host) => {
+                    let host = host.to_str().unwrap();
+                    prop_assert!(!host.contains('@') && host.parse::<http::uri::Authority>().is_ok());
+                }
+            }
+        }
+    }
 }
