@@ -20,7 +20,7 @@ pub struct Settings {
 pub enum Unrouted {
     /// No route matches.
     NoRoute,
-    /// The route wants a device, and the peer presented no certificate.
+    /// The route wants a device, and the peer presented no certificate; or the path may be another one to the upstream.
     NoDevice,
 }
 
@@ -61,7 +61,7 @@ impl Router {
             .iter()
             .find(|route| matches(&route.path_prefix, path))
             .ok_or(Unrouted::NoRoute)?;
-        if permit.device().is_none() && !route.allow_anonymous {
+        if permit.device().is_none() && !(route.allow_anonymous && is_plain(path)) {
             return Err(Unrouted::NoDevice);
         }
         Ok(Routed {
@@ -76,11 +76,27 @@ fn matches(prefix: &str, path: &str) -> bool {
         .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Whether every upstream reads `path` as it stands, whatever it decodes and resolves (RFC 3986, 6.2): no dot segments, no
+/// empty ones but the last, nothing encoded, no parameters, no backslash. Otherwise a path that is open to everybody could
+/// lead an upstream to one that is not.
+fn is_plain(path: &str) -> bool {
+    let stands_for_itself =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte);
+    let is_segment = |segment: &str| {
+        !matches!(segment, "" | "." | "..") && segment.bytes().all(stands_for_itself)
+    };
+    path == "/"
+        || path
+            .strip_prefix('/')
+            .map(|rest| rest.strip_suffix('/').unwrap_or(rest))
+            .is_some_and(|rest| rest.split('/').all(is_segment))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::{Router, Settings, Unrouted, matches};
+    use super::{Router, Settings, Unrouted, is_plain, matches};
     use crate::authorize::{Permit, Policy, Revocation, Standing, authorize, authorize_anonymous};
     use crate::identity::Identified;
 
@@ -143,5 +159,34 @@ mod tests {
         );
         assert_eq!(router.route(&nobody, "/"), Err(Unrouted::NoDevice));
         assert_eq!(router.route(&nobody, "/enrolment"), Err(Unrouted::NoDevice));
+    }
+
+    #[test]
+    fn plain_paths_are_one_path_to_every_reader() {
+        for path in ["/", "/a", "/a/", "/a/b.c/~7", "/...", "/a/.b", "/a@b:c=d"] {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in [
+            "", "*", "a", "//", "//a", "/a//b", "/a//", "/.", "/..", "/a/.", "/a/../b", "/%61",
+            "/a%2fb", "/a\\b", "/a;b", "/\u{e9}",
+        ] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn nobody_reaches_no_path_that_may_be_another() {
+        let open = Settings {
+            allow_anonymous: true,
+            ..route("/enrol", 1)
+        };
+        let router = Router::new(vec![route("/", 0), open]);
+        let nobody = authorize_anonymous(true).unwrap();
+        let path = "/enrol/../admin";
+        assert_eq!(router.route(&nobody, path), Err(Unrouted::NoDevice));
+        assert_eq!(
+            router.route(&permit(), path).map(super::Routed::upstream),
+            Ok(1)
+        );
     }
 }

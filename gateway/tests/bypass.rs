@@ -11,7 +11,8 @@
 //! - *another host than the handshake's*: the name that chose the anchors is not the one that is asked for;
 //! - *names in other spellings, and wildcards that match too much*: two readers of one name come to two domains;
 //! - *smuggled identity headers*: the upstream believes what the device says about itself;
-//! - *optional taken for verified*: a certificate that is not there, or not good, passes for a good one;
+//! - *optional taken for verified*: a certificate that is not there, or not good, passes for a good one, or a path that is
+//!   open to nobody leads to one that is not;
 //! - *verdicts that outlive their reason*: a cache or a list answers for rules that are in force no more.
 //!
 //! What resumption does to a single domain is in `resumption`, headers of devices with a certificate are in `pipeline`.
@@ -695,6 +696,39 @@ fn optional_mode_taken_for_verified() {
             "device-000001"
         );
     });
+}
+
+#[test]
+fn paths_that_lead_out_of_an_open_route() {
+    let fleet = Fleet::start(optional);
+    let ways_out = [
+        "/enrol/../admin",
+        "/enrol/..",
+        "/enrol/./../admin",
+        "/enrol/%2e%2e/admin",
+        "/enrol/.%2E/admin",
+        "/enrol/..%2fadmin",
+        "/enrol/..%5Cadmin",
+        "/enrol/..\\admin",
+        "/enrol/..;x=y/admin",
+        "/enrol/%252e%252e/admin",
+        "/enrol//../../admin",
+        "http://fleet.test/enrol/../admin",
+    ];
+    let mut nobody = Device::new(&fleet.pki, None).connect(fleet.gateway.address());
+    let mut device = fleet.connect();
+    for target in ways_out {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: fleet.test\r\n\r\n");
+        assert_eq!(nobody.ask(&request).status(), 403, "{target}");
+        assert!(fleet.upstream.received().is_empty(), "{target}");
+    }
+    // A device may go wherever the upstream takes it to.
+    let request = "GET /enrol/../admin HTTP/1.1\r\nhost: fleet.test\r\n\r\n";
+    assert_eq!(device.ask(request).status(), 200);
+    for target in ["/enrol", "/enrol/", "/enrol/new.device/7?next=/../a%20b"] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: fleet.test\r\n\r\n");
+        assert_eq!(nobody.ask(&request).status(), 200, "{target}");
+    }
 }
 
 #[test]
