@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 use aws_lc_rs::digest;
 
 use crate::headers::{self, IdentityHeaders};
-use crate::verify::{AuthorityId, Link, VerifiedChain};
+use crate::verify::{AnchorId, Link, VerifiedChain};
 
 pub use rule::{Pattern, PatternError, Rule, Source};
 
@@ -33,7 +33,7 @@ pub struct Identified {
     fingerprint: [u8; 32],
     not_before: u64,
     not_after: u64,
-    anchor: AuthorityId,
+    anchor: AnchorId,
     links: Box<[Link]>,
     headers: IdentityHeaders,
 }
@@ -138,7 +138,7 @@ impl Identified {
     }
 
     /// The anchor that the chain leads to.
-    pub fn anchor(&self) -> &AuthorityId {
+    pub fn anchor(&self) -> &AnchorId {
         &self.anchor
     }
 
@@ -164,7 +164,7 @@ impl Identified {
             fingerprint: [0xab; 32],
             not_before,
             not_after,
-            anchor: AuthorityId::new(&[], &[]),
+            anchor: AnchorId::new(&crate::verify::AuthorityId::new(&[], &[]), None, None),
             links: Box::default(),
             headers: IdentityHeaders::default(),
         }

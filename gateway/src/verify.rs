@@ -29,7 +29,7 @@ mod walk;
 use aws_lc_rs::digest;
 use rustls::pki_types::CertificateDer;
 
-pub use authority::AuthorityId;
+pub use authority::{AnchorId, AuthorityId};
 pub use chain::{Issuer, Link, VerifiedChain};
 pub use issuer::{AuthorityCertificate, AuthorityError};
 pub use key::{KeyType, Rules};

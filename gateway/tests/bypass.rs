@@ -30,9 +30,9 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use certs_gen::authority::EndEntitySpec;
+use certs_gen::authority::{Authority, AuthoritySpec, EndEntitySpec};
 use certs_gen::credential::Credential;
-use certs_gen::key::KeyKind;
+use certs_gen::key::{KeyKind, PrivateKey};
 use gateway::trust::DEFAULT;
 use gateway::trust::denylist::Order;
 use rustls::{AlertDescription, HandshakeKind};
@@ -47,6 +47,8 @@ use time::{Duration as Span, OffsetDateTime};
 
 const FULL: HandshakeKind = HandshakeKind::Full;
 const RESUMED: HandshakeKind = HandshakeKind::Resumed;
+
+const CONNECTIONS_OPEN: &str = "gateway_connections_open{listener=\"devices\"}";
 
 fn both_versions(test: impl Fn(Options)) {
     test(Options::tls13());
@@ -851,6 +853,47 @@ fn a_stricter_identity_rule_and_old_verdicts() {
     );
 }
 
+/// Replaces the certificate of the fleet's anchor, whose key stays.
+fn install_anchor(pki: &Pki, spec: &AuthoritySpec) {
+    let key = pem::parse(pki.anchor.key_pem()).unwrap();
+    let key = PrivateKey::from_der(key.contents()).unwrap();
+    let anchor = Authority::trust_anchor_with_key(spec, key).unwrap();
+    pki.write("trust-anchor.pem", &anchor.certificate_pem());
+}
+
+#[test]
+fn a_narrower_anchor_and_old_verdicts() {
+    for tickets in ["compact", "self_contained"] {
+        both_versions(|options| {
+            let resumption = format!("[resumption]\ntickets = \"{tickets}\"\n");
+            let mut fleet = Fleet::start(|setup| setup.more.clone_from(&resumption));
+            let credential = fleet.pki.device("device-000001");
+            let device = Device::with(&fleet.pki, Some(&credential), options);
+            assert_eq!(visit(&device, &fleet.gateway), (FULL, 200));
+            let mut open = device.connect(fleet.gateway.address());
+            assert_eq!((open.kind(), open.get("/").status()), (RESUMED, 200));
+            let mut setup = Setup::new(fleet.upstream.address());
+            setup.more = resumption;
+            // The same name and key: renewed it is the same anchor,
+            let mut spec = AuthoritySpec::new("test trust anchor");
+            spec.not_after += Span::days(365);
+            install_anchor(&fleet.pki, &spec);
+            fleet.gateway.reload(&fleet.pki, &setup).unwrap();
+            assert_eq!(visit(&device, &fleet.gateway), (RESUMED, 200));
+            assert_eq!(open.get("/").status(), 200);
+            // but it is another one when no intermediate may follow any more.
+            spec.path_length = Some(0);
+            install_anchor(&fleet.pki, &spec);
+            expect_value(&fleet.gateway, CONNECTIONS_OPEN, 1);
+            fleet.gateway.reload(&fleet.pki, &setup).unwrap();
+            let violated = ("constraint_violated", AlertDescription::CertificateUnknown);
+            declined_and_refused(&fleet.gateway, &device, "chain_refused", violated);
+            open.wait_for_end();
+            expect_value(&fleet.gateway, &ended("anchor_removed"), 1);
+        });
+    }
+}
+
 // Revocation lists
 
 /// A PKI whose authorities' lists are in force, and a gateway with tickets of the format `tickets`, and room for `cached`
@@ -873,8 +916,6 @@ fn install(pki: &Pki, name: &str, list: &List<'_>) {
 }
 
 const REVOKED: (&str, AlertDescription) = ("revoked", AlertDescription::CertificateRevoked);
-
-const CONNECTIONS_OPEN: &str = "gateway_connections_open{listener=\"devices\"}";
 
 /// For every kind of ticket and version of TLS: once `list` is in force, a device that was served before is refused, by
 /// its ticket, by its cached chain, and on the connection that it has open.

@@ -17,7 +17,7 @@ use aws_lc_rs::digest;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use crate::verify::{AuthorityId, VerifiedChain};
+use crate::verify::{AnchorId, VerifiedChain};
 
 /// SHA-256 of a presented chain: of every byte of it, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Hasher for Identity {
 #[derive(Debug)]
 struct Entry<V> {
     value: Arc<V>,
-    anchor: AuthorityId,
+    anchor: AnchorId,
     not_before: u64,
     not_after: u64,
     used: AtomicBool,
@@ -114,12 +114,7 @@ impl<V> ChainCache<V> {
     }
 
     /// Looks `key` up. `now` is in seconds since the Unix epoch; `trusted` says whether an anchor is trusted now.
-    pub fn get(
-        &self,
-        key: &CacheKey,
-        now: u64,
-        trusted: impl Fn(&AuthorityId) -> bool,
-    ) -> Lookup<V> {
+    pub fn get(&self, key: &CacheKey, now: u64, trusted: impl Fn(&AnchorId) -> bool) -> Lookup<V> {
         let Some(entry) = self.entries.get(key) else {
             return Lookup::Miss;
         };
@@ -145,7 +140,7 @@ impl<V> ChainCache<V> {
     fn put(
         &self,
         key: CacheKey,
-        anchor: AuthorityId,
+        anchor: AnchorId,
         (not_before, not_after): (u64, u64),
         value: Arc<V>,
     ) {
@@ -203,10 +198,11 @@ impl<V> ChainCache<V> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, AuthorityId, CacheKey, ChainCache, ChainHash, Lookup};
+    use super::{AnchorId, Arc, CacheKey, ChainCache, ChainHash, Lookup};
+    use crate::verify::AuthorityId;
 
-    fn anchor() -> AuthorityId {
-        AuthorityId::new(b"anchor", b"key")
+    fn anchor() -> AnchorId {
+        AnchorId::new(&AuthorityId::new(b"anchor", b"key"), None, None)
     }
 
     fn hash(n: u8) -> CacheKey {

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use super::certificate::{Certificate, check_window};
 use super::issuer::AuthorityCertificate;
 use super::revocation::{Coverage, RevocationKey, Role};
-use super::{AuthorityId, Refusal, Rules};
+use super::{AnchorId, AuthorityId, Refusal, Rules};
 
 /// One certificate of a path, as revocation lists name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Issuer {
 /// A path from an end entity to a trust anchor, every signature of which was checked for client authentication.
 #[derive(Debug)]
 pub struct VerifiedChain {
-    anchor: AuthorityId,
+    anchor: AnchorId,
     not_before: u64,
     not_after: u64,
     end_entity: CertificateDer<'static>,
@@ -88,7 +88,7 @@ impl VerifiedChain {
                 (nearest.subject(), nearest.public_key())
             });
         Ok(Self {
-            anchor: *anchor.id(),
+            anchor: anchor.anchor_id(),
             not_before,
             not_after,
             end_entity: CertificateDer::from(end_entity.der().to_vec()),
@@ -105,7 +105,7 @@ impl VerifiedChain {
     }
 
     /// The anchor at the end of the path.
-    pub fn anchor(&self) -> &AuthorityId {
+    pub fn anchor(&self) -> &AnchorId {
         &self.anchor
     }
 

@@ -6,7 +6,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::certificate::Certificate;
 use super::key::{KeyType, Rules};
-use super::{AuthorityId, Refusal};
+use super::{AnchorId, AuthorityId, Refusal};
 
 /// A certificate that the operator named: a trust anchor, or a preloaded intermediate.
 #[derive(Debug, Clone)]
@@ -118,6 +118,12 @@ impl AuthorityCertificate {
     /// The contents of its issuer's `Name`, without the SEQUENCE header.
     pub(super) fn issuer(&self) -> &[u8] {
         &self.issuer
+    }
+
+    /// Which anchor it is, if it is one.
+    pub fn anchor_id(&self) -> AnchorId {
+        let names = self.trust_anchor.name_constraints.as_deref();
+        AnchorId::new(&self.id, names, self.path_length)
     }
 
     /// Which authority it is.

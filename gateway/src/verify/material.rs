@@ -9,14 +9,14 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::certificate::Certificate;
 use super::issuer::AuthorityCertificate;
-use super::{AuthorityId, Rules};
+use super::{AnchorId, Rules};
 
 /// What the chains of one trust domain are verified with.
 #[derive(Debug, Default)]
 pub struct TrustMaterial {
     anchors: Vec<AuthorityCertificate>,
     trust_anchors: Vec<TrustAnchor<'static>>,
-    ids: HashSet<AuthorityId>,
+    ids: HashSet<AnchorId>,
     intermediates: Vec<AuthorityCertificate>,
     by_subject: HashMap<Box<[u8]>, Vec<usize>>,
     rules: Rules,
@@ -41,7 +41,10 @@ impl TrustMaterial {
                 .iter()
                 .map(|anchor| anchor.trust_anchor().clone())
                 .collect(),
-            ids: anchors.iter().map(|anchor| *anchor.id()).collect(),
+            ids: anchors
+                .iter()
+                .map(AuthorityCertificate::anchor_id)
+                .collect(),
             anchors,
             intermediates,
             by_subject,
@@ -49,8 +52,8 @@ impl TrustMaterial {
         }
     }
 
-    /// Whether the authority is (still) one of the anchors.
-    pub fn trusts(&self, anchor: &AuthorityId) -> bool {
+    /// Whether `anchor` is (still) one of the anchors, and with the same constraints.
+    pub fn trusts(&self, anchor: &AnchorId) -> bool {
         self.ids.contains(anchor)
     }
 
