@@ -18,12 +18,11 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gateway::verify::revocation::{
     Authority, Coverage, RevocationKey, RevocationSet, Role, Status, verify_list,
 };
+use list::Serial;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
-use rcgen::{
-    CertificateRevocationListParams, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
-};
-use time::{Duration, OffsetDateTime};
+
+mod list;
 
 /// Unoptimized, a million entries take longer than a test should.
 const LARGE: usize = if cfg!(debug_assertions) {
@@ -40,27 +39,15 @@ struct Fixture {
     issuer: Issuer,
     der: Vec<u8>,
     /// Some of the serial numbers on the list.
-    revoked: Vec<[u8; 16]>,
+    revoked: Vec<Serial>,
 }
 
 impl Fixture {
     fn new(entries: usize) -> Self {
         let issuer = Issuer::trust_anchor(&AuthoritySpec::new("issuer")).unwrap();
-        let now = OffsetDateTime::now_utc();
         let mut serials = StdRng::seed_from_u64(1);
-        let serials: Vec<[u8; 16]> = (0..entries).map(|_| serial(&mut serials)).collect();
-        let list = CertificateRevocationListParams {
-            this_update: now,
-            next_update: now + Duration::days(7),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: serials.iter().map(|serial| entry(serial, now)).collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let certificate = issuer.certificate_der().into();
-        let key = KeyPair::from_pem(&issuer.key_pem()).unwrap();
-        let signer = rcgen::Issuer::from_ca_cert_der(&certificate, key).unwrap();
-        let der = list.signed_by(&signer).unwrap().der().to_vec();
+        let serials: Vec<Serial> = (0..entries).map(|_| list::serial(&mut serials)).collect();
+        let der = list::signed(&issuer, &serials);
         // From all over the list: the first to enter the table have the best places.
         let step = (entries / ASKED).max(1);
         let revoked = serials.into_iter().step_by(step).take(ASKED).collect();
@@ -81,21 +68,6 @@ impl Fixture {
     }
 }
 
-fn entry(serial: &[u8], now: OffsetDateTime) -> RevokedCertParams {
-    RevokedCertParams {
-        serial_number: SerialNumber::from_slice(serial),
-        revocation_time: now,
-        reason_code: None,
-        invalidity_date: None,
-    }
-}
-
-fn serial(random: &mut StdRng) -> [u8; 16] {
-    let mut serial = [0; 16];
-    random.fill_bytes(&mut serial);
-    serial
-}
-
 fn lookups(criterion: &mut Criterion) {
     let now = gateway::clock::unix_seconds();
     let mut group = criterion.benchmark_group("revocation");
@@ -104,12 +76,12 @@ fn lookups(criterion: &mut Criterion) {
         let fixture = Fixture::new(entries);
         let set = fixture.set();
         let issuer = fixture.authority().id();
-        let keys = |serials: &[[u8; 16]]| -> Vec<RevocationKey> {
-            let key = |serial: &[u8; 16]| RevocationKey::new(&issuer, serial);
+        let keys = |serials: &[Serial]| -> Vec<RevocationKey> {
+            let key = |serial: &Serial| RevocationKey::new(&issuer, serial);
             serials.iter().map(key).collect()
         };
         let mut others = StdRng::seed_from_u64(2);
-        let others: Vec<_> = (0..ASKED).map(|_| serial(&mut others)).collect();
+        let others: Vec<_> = (0..ASKED).map(|_| list::serial(&mut others)).collect();
         let revoked = |status| matches!(status, Status::Revoked(_));
         for (name, keys, is_revoked) in [
             ("good", keys(&others), false),
