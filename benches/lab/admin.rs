@@ -18,8 +18,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) fn settled_counts(address: SocketAddr) -> anyhow::Result<GatewayCounts> {
     let until = Instant::now() + SETTLE_PATIENCE;
     loop {
-        let page = get(address, "/metrics").context("cannot read the gateway's metrics")?;
-        let page = Exposition::parse(&page);
+        let page = metrics(address)?;
         let open = page.sum("gateway_connections_open", &[]);
         if open == 0.0 {
             return Ok(GatewayCounts::of(&page));
@@ -32,6 +31,12 @@ pub(crate) fn settled_counts(address: SocketAddr) -> anyhow::Result<GatewayCount
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// The page of metrics as it is now.
+pub(crate) fn metrics(address: SocketAddr) -> anyhow::Result<Exposition> {
+    let page = get(address, "/metrics").context("cannot read the gateway's metrics")?;
+    Ok(Exposition::parse(&page))
 }
 
 fn get(address: SocketAddr, path: &str) -> io::Result<String> {

@@ -4,6 +4,7 @@
 //! the laboratory is killed. What it writes goes to a file in the work folder.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,13 @@ impl Child {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Sends it `signal`.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        // Not yet waited for, so the id still is this child's.
+        Ok(kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?)
     }
 
     /// Waits until `ready` finds what it wants in the log so far.
@@ -95,10 +103,7 @@ impl Drop for Child {
         if !matches!(self.process.try_wait(), Ok(None)) {
             return;
         }
-        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
-            // Not yet waited for, so the id still is this child's.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        let _ = self.signal(Signal::TERM);
         if !self.ended_within(STOP_PATIENCE) {
             eprintln!("lab: {} does not end and is killed", self.name);
             let _ = self.process.kill();

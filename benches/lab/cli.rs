@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, demo, role};
+use crate::{compare, demo, revocation, role};
 
 /// Shows and measures Fleetgate on this machine.
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Do the same work with the gateway and each installed peer in turn, and compare CPU and memory
     Compare(compare::Arguments),
+    /// Revoke devices that are connected, load a long list, and measure how soon that takes effect and what it costs
+    Revocation(revocation::Arguments),
     /// The gateway, as a child of this program
     #[command(hide = true, name = role::GATEWAY, disable_help_flag = true)]
     Gateway {
@@ -70,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::execute(&arguments),
         Command::Compare(arguments) => compare::execute(&arguments),
+        Command::Revocation(arguments) => revocation::execute(&arguments),
         Command::Gateway { arguments } => return role::gateway(arguments),
         Command::Upstream => role::upstream().map(|()| Exit::Passed),
         Command::Tied {

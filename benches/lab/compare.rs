@@ -4,11 +4,9 @@
 
 mod html;
 mod operation;
-mod order;
 mod report;
 mod running;
 mod server;
-mod statistics;
 mod text;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,10 +22,10 @@ use loadgen::report::Host;
 use crate::cli::{Exit, positive_duration};
 use crate::cores::Cores;
 use crate::gateway_process::PKI;
+use crate::order::Orders;
 use crate::upstream_process::UpstreamProcess;
 use crate::{fleet, output, signals};
 use operation::{Choices, Operation};
-use order::Orders;
 use report::{Cell, Circumstances, Compared, Missing, Report};
 use running::{Installed, Running};
 use server::Server;

@@ -6,8 +6,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::child::Child;
@@ -26,19 +28,34 @@ pub(crate) struct GatewayProcess {
     pub(crate) admin: SocketAddr,
     /// Version, commit and TLS stack, as it says.
     pub(crate) version: String,
+    /// From its start until it said that it is ready, to a few milliseconds.
+    pub(crate) ready_after: Duration,
     child: Child,
 }
 
 impl GatewayProcess {
-    /// Starts a gateway called `name` before `upstream`, with the certificates in `work`'s [`PKI`] folder.
+    /// Starts a gateway called `name` before `upstream`, with the certificates in `work`'s [`PKI`] folder and defaults
+    /// everywhere.
     pub(crate) fn start(
         name: &str,
         work: &Path,
         upstream: SocketAddr,
         cores: Cores,
     ) -> anyhow::Result<GatewayProcess> {
+        GatewayProcess::start_with(&Variation::default(), name, work, upstream, cores)
+    }
+
+    /// The same, but for what `variation` says.
+    pub(crate) fn start_with(
+        variation: &Variation,
+        name: &str,
+        work: &Path,
+        upstream: SocketAddr,
+        cores: Cores,
+    ) -> anyhow::Result<GatewayProcess> {
         let configuration = format!("{name}.toml");
-        fs::write(work.join(&configuration), self::configuration(upstream))
+        let text = self::configuration(upstream, variation);
+        fs::write(work.join(&configuration), text)
             .context("cannot write the gateway's configuration")?;
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -46,12 +63,14 @@ impl GatewayProcess {
             .args([role::GATEWAY, "run", "--config", &configuration])
             .args(["--log-format", "json", "--exit-with-stdin"]);
         let log = work.join(format!("{name}.log"));
+        let began = Instant::now();
         let mut child = cores.with_server(|| Child::start("the gateway", &mut command, &log))??;
         let said = child.wait_for(Said::read)?;
         Ok(GatewayProcess {
             devices: said.devices,
             admin: said.admin,
             version: said.version,
+            ready_after: began.elapsed(),
             child,
         })
     }
@@ -60,10 +79,49 @@ impl GatewayProcess {
     pub(crate) fn pid(&self) -> u32 {
         self.child.pid()
     }
+
+    /// Has it read its configuration, and what that names, again.
+    pub(crate) fn reload(&self) -> anyhow::Result<()> {
+        self.child
+            .signal(Signal::HUP)
+            .context("cannot signal the gateway")
+    }
 }
 
-/// Defaults everywhere, but for one worker: it has one core.
-fn configuration(upstream: SocketAddr) -> String {
+/// What is not as it is by default.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Variation {
+    /// Folder of revocation lists inside the work folder; the intermediate that they are checked with is configured too.
+    pub(crate) lists: Option<String>,
+    /// Whether a file that changes is a reason to reload.
+    pub(crate) watch: Option<bool>,
+    /// `resumption.tickets`.
+    pub(crate) tickets: Option<&'static str>,
+}
+
+impl Variation {
+    fn trust(&self) -> String {
+        self.lists.as_ref().map_or_else(String::new, |folder| {
+            format!("intermediates = [\"{PKI}/intermediate-00.pem\"]\ncrls = [\"{folder}\"]\n")
+        })
+    }
+
+    fn server(&self) -> String {
+        self.watch
+            .map_or_else(String::new, |watch| format!("watch = {watch}\n"))
+    }
+
+    fn resumption(&self) -> String {
+        self.tickets.map_or_else(String::new, |tickets| {
+            format!("\n[resumption]\ntickets = \"{tickets}\"\n")
+        })
+    }
+}
+
+/// Defaults everywhere, but for one worker: it has one core; and for what `variation` says.
+fn configuration(upstream: SocketAddr, variation: &Variation) -> String {
+    let (trust, server) = (variation.trust(), variation.server());
+    let resumption = variation.resumption();
     format!(
         r#"[tls]
 certificate = "{PKI}/server.pem"
@@ -71,7 +129,7 @@ private_key = "{PKI}/server.key"
 
 [trust]
 anchors = ["{PKI}/trust-anchor.pem"]
-
+{trust}
 [[listeners]]
 name = "devices"
 address = "127.0.0.1:0"
@@ -90,7 +148,7 @@ address = "127.0.0.1:0"
 [server]
 workers = 1
 shutdown_grace_period = "2s"
-"#
+{server}{resumption}"#
     )
 }
 
@@ -142,8 +200,17 @@ mod tests {
 
     #[test]
     fn the_gateway_accepts_the_configuration() {
-        let text = configuration("127.0.0.1:9000".parse().unwrap());
-        let config = gateway::config::Config::parse(&text, Path::new("")).unwrap();
-        assert_eq!(config.workers, Some(1));
+        let upstream = "127.0.0.1:9000".parse().unwrap();
+        let usual = Variation::default();
+        let varied = Variation {
+            lists: Some("lists".to_owned()),
+            watch: Some(false),
+            tickets: Some("self_contained"),
+        };
+        for variation in [usual, varied] {
+            let text = configuration(upstream, &variation);
+            let config = gateway::config::Config::parse(&text, Path::new("")).unwrap();
+            assert_eq!(config.workers, Some(1));
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cli ─▶ demo ────▶ report, page        what a newcomer sees first
-//!     └▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
+//!     ├▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
+//!     └▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
 //!            │
 //!          child: gateway, upstream, peers     processes of their own, so that their CPU is measured apart
 //! ```
@@ -22,10 +23,13 @@ mod exposition;
 mod fleet;
 mod gateway_process;
 mod number;
+mod order;
 mod output;
 mod page;
+mod revocation;
 mod role;
 mod signals;
+mod statistics;
 mod table;
 mod upstream_process;
 

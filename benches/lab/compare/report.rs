@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::operation::{Choices, Operation};
 use super::server::Server;
-use super::statistics::{Estimate, estimate};
 use crate::build_profile;
+use crate::statistics::{Estimate, estimate};
 
 /// Name and version of the schema.
 pub(crate) const SCHEMA: &str = "lab.compare/1";

@@ -3,8 +3,8 @@
 use super::operation::Operation;
 use super::report::{Figure, Report};
 use super::server::Server;
-use super::statistics::Estimate;
 use crate::number::{or_dash, plain};
+use crate::statistics::Estimate;
 use crate::table::Table;
 
 /// The table, the missing servers, what is lacking.

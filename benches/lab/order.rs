@@ -1,7 +1,7 @@
-//! In which order the servers are measured; pure and seeded.
+//! In which order things are measured that are to be compared; pure and seeded.
 //!
-//! A machine drifts: neighbours come and go, clocks change. Within a round every server is measured once in a random order
-//! and once in its reverse (ABBA), so that whatever drifts steadily falls on all of them alike.
+//! A machine drifts: neighbours come and go, clocks change. Within a round everything is measured once in a random order
+//! and once in its reverse (ABBA), so that whatever drifts steadily falls on all alike.
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -9,26 +9,27 @@ use rand::seq::SliceRandom as _;
 
 /// The orders of a comparison.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub(crate) struct Orders {
     random: StdRng,
 }
 
 impl Orders {
-    pub(super) fn new(seed: u64) -> Orders {
+    /// Orders that follow from `seed`.
+    pub(crate) fn new(seed: u64) -> Orders {
         Orders {
             random: StdRng::seed_from_u64(seed),
         }
     }
 
     /// The next block: everything once, shuffled, and once more, backwards.
-    pub(super) fn block<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
+    pub(crate) fn block<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
         let forward = self.shuffled(all);
         let backward: Vec<T> = forward.iter().rev().copied().collect();
         [forward, backward].concat()
     }
 
     /// Everything once.
-    pub(super) fn shuffled<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
+    pub(crate) fn shuffled<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
         let mut order = all.to_vec();
         order.shuffle(&mut self.random);
         order
