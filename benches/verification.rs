@@ -131,6 +131,38 @@ impl Fixture {
     }
 }
 
+/// A forged device certificate under a real intermediate, which is presented once, as often as the limits allow, and far
+/// more often.
+fn refusals(criterion: &mut Criterion) {
+    let now = gateway::clock::unix_seconds();
+    let mut fixture = Fixture::new(KeyKind::P256, 1, 16);
+    let mut forged = fixture.chain.remove(0).to_vec();
+    if let Some(last) = forged.last_mut() {
+        *last ^= 1;
+    }
+    let end_entity = CertificateDer::from(forged);
+    let mut group = criterion.benchmark_group("refusal");
+    for (copies, expected) in [
+        (1, verify::Refusal::BadSignature),
+        (9, verify::Refusal::BadSignature),
+        (100, verify::Refusal::TooManyCertificates),
+    ] {
+        let intermediates = vec![fixture.chain.first().unwrap().clone(); copies];
+        let refusal = || {
+            let presented = PresentedChain {
+                end_entity: &end_entity,
+                intermediates: &intermediates,
+            };
+            fixture.domain.check(presented, black_box(now)).unwrap_err()
+        };
+        assert_eq!(refusal(), expected);
+        group.bench_function(BenchmarkId::new("copies", copies), |bencher| {
+            bencher.iter(refusal);
+        });
+    }
+    group.finish();
+}
+
 /// A trust anchor and `depth` intermediates, each issued by the one before it.
 fn authorities(kind: KeyKind, depth: usize) -> Vec<Authority> {
     let spec = |name: &str| AuthoritySpec {
@@ -248,5 +280,5 @@ fn returns(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, chains, tickets, returns);
+criterion_group!(benches, chains, tickets, returns, refusals);
 criterion_main!(benches);
