@@ -17,6 +17,7 @@ use crate::authorize::Permit;
 use crate::identity::{Identified, hex};
 use crate::verify::VerifiedChain;
 
+mod host;
 pub mod token;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -123,7 +124,7 @@ pub fn check_head(
     // RFC 9112, 3.2.2: the authority of an absolute-form target replaces Host. RFC 9113, 8.3.1: so does :authority.
     if let Some(authority) = uri.authority() {
         let named = authority.as_str();
-        if named.contains('@')
+        if !host::is_authority(named)
             || (version == Version::HTTP_2 && host.is_some_and(|host| host != named))
         {
             return Err(Malformed::Host);
@@ -160,8 +161,7 @@ fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Malformed>
 }
 
 fn is_authority(host: &HeaderValue) -> bool {
-    host.to_str()
-        .is_ok_and(|host| !host.contains('@') && host.parse::<http::uri::Authority>().is_ok())
+    host.to_str().is_ok_and(host::is_authority)
 }
 
 /// The token's field in a request to the upstream, where tokens are sent.

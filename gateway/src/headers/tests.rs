@@ -446,7 +446,9 @@ proptest! {
                 None => prop_assert!(version == Version::HTTP_10 && hosts.is_empty()),
                 Some(host) => {
                     let host = host.to_str().unwrap();
-                    prop_assert!(!host.contains('@') && host.parse::<http::uri::Authority>().is_ok());
+                    let authority = host.parse::<http::uri::Authority>();
+                    prop_assert!(authority.is_ok_and(|authority| host.starts_with(authority.host())));
+                    prop_assert!(!host.contains(['@', '%', ',', '/']), "{host}");
                 }
             }
         }
