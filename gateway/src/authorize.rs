@@ -142,6 +142,9 @@ pub enum Denied {
     /// No certificate, where one is needed.
     #[error("a device certificate is needed")]
     NoDevice,
+    /// The device was verified by other rules than those in force.
+    #[error("the rules by which the device was verified have changed")]
+    RulesChanged,
     /// The trust domain is not configured any more.
     #[error("the trust domain was removed")]
     DomainRemoved,
@@ -149,7 +152,7 @@ pub enum Denied {
 
 impl Denied {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NotYetValid,
         Self::Expired,
         Self::AnchorRemoved,
@@ -157,6 +160,7 @@ impl Denied {
         Self::RevocationUnknown,
         Self::Policy,
         Self::NoDevice,
+        Self::RulesChanged,
         Self::DomainRemoved,
     ];
 
@@ -170,6 +174,7 @@ impl Denied {
             Self::RevocationUnknown => "revocation_unknown",
             Self::Policy => "policy",
             Self::NoDevice => "no_device",
+            Self::RulesChanged => "rules_changed",
             Self::DomainRemoved => "domain_removed",
         }
     }

@@ -255,6 +255,7 @@ fn peer_of(session: &Session, stream: Option<&TlsStream>) -> Result<Peer, Failur
     };
     Ok(Peer {
         trust_domain: Arc::clone(domain.name()),
+        rules: domain.rules(),
         device,
     })
 }

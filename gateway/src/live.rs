@@ -11,12 +11,15 @@ use std::task::{Context, Poll, Waker};
 
 use crate::authorize::Denied;
 use crate::identity::Identified;
+use crate::trust::RulesId;
 
 /// Whom an open connection belongs to.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The name of the trust domain whose handshake it was.
     pub trust_domain: Arc<str>,
+    /// The rules by which the device was verified.
+    pub rules: RulesId,
     /// The device; `None` for a peer without a certificate where that is allowed.
     pub device: Option<Arc<Identified>>,
 }
@@ -185,10 +188,12 @@ mod tests {
 
     use super::{Denied, Live, Peer, Place, SLICE};
     use crate::identity::Identified;
+    use crate::trust::RulesId;
 
     fn enter(live: &Rc<Live>, number: usize, not_after: u64) -> Place {
         live.enter(Peer {
             trust_domain: "default".into(),
+            rules: RulesId::default(),
             device: Some(Arc::new(Identified::for_tests(
                 &format!("device-{number}"),
                 0,

@@ -82,6 +82,7 @@ pub struct TrustDomain {
     settings: Settings,
     material: TrustMaterial,
     namespace: [u8; 32],
+    rules: RulesId,
     cache: Arc<DeviceCache>,
     sources: Sources,
 }
@@ -147,6 +148,7 @@ impl TrustDomain {
     ) -> Self {
         Self {
             namespace: namespace(&settings),
+            rules: rules(&settings),
             settings,
             material,
             cache,
@@ -186,6 +188,11 @@ impl TrustDomain {
             .chain(self.material.intermediates())
             .filter(|authority| !set.has_list_of(authority.id()))
             .collect()
+    }
+
+    /// Names the rules by which a chain becomes a device here. Whoever was verified by others may not be who they were then.
+    pub fn rules(&self) -> RulesId {
+        self.rules
     }
 
     /// The set of configurations between which a ticket is honoured. Anchors, lists and policy are not part of it: they
@@ -336,6 +343,18 @@ impl TrustDomain {
         let (finding, verdict) = self.sources.revocations.ask(device.links(), policy, now);
         (Some(finding), verdict)
     }
+}
+
+/// See [`TrustDomain::rules`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RulesId([u8; 8]);
+
+fn rules(settings: &Settings) -> RulesId {
+    let [a, b, c, d, e, f, g, h, ..] = hash(&[
+        format!("{:?}", settings.rules).as_bytes(),
+        format!("{:?}", settings.identity).as_bytes(),
+    ]);
+    RulesId([a, b, c, d, e, f, g, h])
 }
 
 fn subject(chain: &VerifiedChain) -> Option<Subject> {

@@ -111,6 +111,9 @@ impl Worker {
             .domains()
             .named(&peer.trust_domain)
             .ok_or(Denied::DomainRemoved)?;
+        if peer.rules != domain.rules() {
+            return Err(Denied::RulesChanged);
+        }
         domain.authorize(peer.device.as_ref(), responder, now)
     }
 

@@ -199,3 +199,19 @@ fn http2_connections_end_too() {
         (fleet.gateway.counters().get(&ended("revoked")) == 1).then_some(())
     });
 }
+
+#[test]
+fn other_rules_end_the_connections_of_their_domain() {
+    let mut fleet = Fleet::start(|_| {});
+    let device = device(&fleet, "device-000001");
+    let mut open = open(&fleet, &device);
+    let mut setup = Setup::new(fleet.upstream.address());
+    setup.more = "[identity_headers]\nforwarded = true\n".into();
+    fleet.gateway.reload(&fleet.pki, &setup).unwrap();
+    assert_eq!(open.get("/").status(), 200, "what is sent is no rule");
+    setup.more = "[trust.identity]\ndevice_id = \"serial\"\n".into();
+    fleet.gateway.reload(&fleet.pki, &setup).unwrap();
+    open.wait_for_end();
+    expect_value(&fleet.gateway, &ended("rules_changed"), 1);
+    assert_eq!(device.get(fleet.gateway.address(), "/").0.status(), 200);
+}

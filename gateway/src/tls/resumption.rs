@@ -77,6 +77,7 @@ impl Declined {
             | Denied::Expired
             | Denied::AnchorRemoved
             | Denied::NoDevice
+            | Denied::RulesChanged
             | Denied::DomainRemoved => Self::ChainRefused,
         }
     }
