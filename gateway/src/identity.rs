@@ -187,5 +187,17 @@ pub fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// The device id in a certificate that nobody verified.
+///
+/// Built for fuzzing alone, where bytes must reach the rules without a chain; anywhere else it would be a way around
+/// [`Identified::from_chain`].
+///
+/// # Errors
+/// As there.
+#[cfg(fuzzing)]
+pub fn unverified_device_id(der: &[u8], rule: &Rule) -> Result<String, IdentityError> {
+    names::read(der, &[0; 32], rule).map(|names| names.device_id)
+}
+
 #[cfg(test)]
 mod tests;
