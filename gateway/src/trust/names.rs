@@ -26,9 +26,10 @@ impl FromStr for NamePattern {
     fn from_str(text: &str) -> Result<Self, BadName> {
         let name = normal(text).into_owned();
         let rest = name.strip_prefix("*.").unwrap_or(&name);
+        // A dot that is still there would be a second one, and keep the name from ever being looked up.
         match DnsName::try_from(rest) {
-            Ok(_) => Ok(Self(name)),
-            Err(_) => Err(BadName(text.to_owned())),
+            Ok(_) if !rest.ends_with('.') => Ok(Self(name)),
+            _ => Err(BadName(text.to_owned())),
         }
     }
 }
@@ -154,6 +155,7 @@ mod tests {
             "-a.example",
             "a b",
             "é.example",
+            "a.example..",
         ] {
             assert!(text.parse::<NamePattern>().is_err(), "{text:?}");
         }
