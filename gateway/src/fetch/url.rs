@@ -83,11 +83,17 @@ impl FromStr for HttpUrl {
             host: host.to_owned(),
             port,
             authority: HeaderValue::try_from(shown).map_err(|_| UrlError::Malformed)?,
-            path: uri
-                .path_and_query()
-                .cloned()
-                .unwrap_or(PathAndQuery::from_static("/")),
+            path: path(&uri).ok_or(UrlError::Malformed)?,
         })
+    }
+}
+
+/// Path and query; an empty path is `/` (RFC 9110, 4.2.3), also before a query.
+fn path(uri: &Uri) -> Option<PathAndQuery> {
+    match uri.path_and_query() {
+        None => Some(PathAndQuery::from_static("/")),
+        Some(path) if path.as_str().starts_with('/') => Some(path.clone()),
+        Some(query) => format!("/{}", query.as_str()).parse().ok(),
     }
 }
 
@@ -172,10 +178,16 @@ mod tests {
             ),
             ("http://[::1]:81", ("::1", 81), "http://[::1]:81/"),
             ("HTTP://a.example/", ("a.example", 80), "http://a.example/"),
+            (
+                "http://a.example?y",
+                ("a.example", 80),
+                "http://a.example/?y",
+            ),
         ] {
-            let url = url(text);
-            assert_eq!(url.endpoint(), endpoint, "{text}");
-            assert_eq!(url.to_string(), shown, "{text}");
+            let parsed = url(text);
+            assert_eq!(parsed.endpoint(), endpoint, "{text}");
+            assert_eq!(parsed.to_string(), shown, "{text}");
+            assert_eq!(parsed, url(shown), "what is shown is another URL");
         }
     }
 
