@@ -22,6 +22,8 @@ use rustls::{
     CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite,
 };
 
+#[cfg(fuzzing)]
+pub use records::{Driven, drive};
 use session::Hooks;
 use ticket_nonce::{ShortNonceAead, ShortNonceHkdf};
 

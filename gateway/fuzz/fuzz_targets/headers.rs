@@ -132,6 +132,7 @@ fn permits(settings: Settings) -> [Permit; 2] {
     let standing = Standing {
         anchor_is_trusted: true,
         revocation: Revocation::Good,
+        responder: Revocation::Good,
     };
     let permit = authorize(&Policy::default(), &Arc::new(device), standing, pki::NOW);
     [

@@ -30,6 +30,12 @@ const ED25519: &[u8] = &[0x30, 5, 6, 3, 0x2b, 0x65, 0x70];
 static KEY: LazyLock<Ed25519KeyPair> =
     LazyLock::new(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("32 bytes are a seed"));
 
+/// The key of everybody in the test PKI, in PKCS #8.
+pub fn private_key() -> Vec<u8> {
+    let document = KEY.to_pkcs8v1().expect("a key has an encoding");
+    document.as_ref().to_vec()
+}
+
 /// The one signature over `data` by the test PKI's key.
 fn sign(data: &[u8]) -> Vec<u8> {
     encode(BIT_STRING, &[&[0], KEY.sign(data).as_ref()])
