@@ -1,6 +1,7 @@
 //! The URLs that can be fetched: absolute, `http`, with a host. Nothing here is looked up.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -75,7 +76,7 @@ impl FromStr for HttpUrl {
             DEFAULT_PORT => host.to_owned(),
             port => format!("{host}:{port}"),
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = bare(host).ok_or(UrlError::Malformed)?;
         if host.is_empty() || port == 0 {
             return Err(UrlError::Malformed);
         }
@@ -85,6 +86,16 @@ impl FromStr for HttpUrl {
             authority: HeaderValue::try_from(shown).map_err(|_| UrlError::Malformed)?,
             path: path(&uri).ok_or(UrlError::Malformed)?,
         })
+    }
+}
+
+/// `host` without the brackets that an IPv6 address has, and nothing else may have (RFC 3986, 3.2.2).
+fn bare(host: &str) -> Option<&str> {
+    match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .filter(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => (!host.contains(['[', ']'])).then_some(host),
     }
 }
 
@@ -204,6 +215,8 @@ mod tests {
             ("http://a.example:0/", UrlError::Malformed),
             ("http://a.example:99999/", UrlError::Malformed),
             ("http://a example/", UrlError::Malformed),
+            ("http://a[:]:1/", UrlError::Malformed),
+            ("http://[a.example]/", UrlError::Malformed),
             ("", UrlError::Malformed),
             (&long, UrlError::Malformed),
         ] {
