@@ -235,8 +235,8 @@ fuzz_target!(|input: Input<'_>| {
             assert!(!["content-length", "transfer-encoding", "host"].contains(&name.as_str()));
         }
     }
-    for (name, value) in &ours {
-        assert_eq!(all(&outbound, name), [value.clone()], "{name} is not ours");
+    for name in ours.keys() {
+        assert_eq!(all(&outbound, name), all(&ours, name), "{name} is not ours");
     }
     assert!(all(&outbound, &COOKIE).len() <= 1);
     if host.is_some() {
