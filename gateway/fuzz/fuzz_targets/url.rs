@@ -9,6 +9,9 @@ use gateway::fetch::HttpUrl;
 use gateway::trust::names::{NamePattern, Names};
 use libfuzzer_sys::fuzz_target;
 
+/// The longest URL that is taken, in bytes.
+const LONGEST: usize = 2048;
+
 static NAMES: LazyLock<Names> = LazyLock::new(|| {
     let pattern = |text: &str| text.parse::<NamePattern>().expect("a pattern");
     let patterns = [pattern("a.example"), pattern("*.a.example"), pattern("b")];
@@ -25,7 +28,10 @@ fuzz_target!(|text: &str| {
         let written = url.to_string();
         assert!(written.starts_with("http://"), "{written}");
         assert!(!written.contains(['\r', '\n', ' ', '#']), "{written:?}");
-        assert_eq!(written.parse::<HttpUrl>().as_ref(), Ok(&url), "{written}");
+        // The path of a URL without one is written out, and may be the byte too much.
+        if written.len() <= LONGEST {
+            assert_eq!(written.parse::<HttpUrl>().as_ref(), Ok(&url), "{written}");
+        }
     }
     let index = NAMES.lookup(Some(text));
     let lower = text.to_ascii_lowercase();
