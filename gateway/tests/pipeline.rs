@@ -441,7 +441,7 @@ fn forged_identity_fields_never_reach_the_upstream() {
         "X-Forwarded-Port: forged",
         "X-Real-IP: 6.6.6.6",
         "Forwarded: for=forged",
-        "Content_Length: 666",
+        "Content_Length: 31337666",
         "Transfer_Encoding: forged",
     ]
     .iter()
@@ -467,7 +467,7 @@ fn forged_identity_fields_never_reach_the_upstream() {
         let request = fleet.upstream.request(index);
         let head = &request.head;
         assert!(
-            !head.contains("forged") && !head.contains("6.6.6.6") && !head.contains("666"),
+            !head.contains("forged") && !head.contains("6.6.6.6") && !head.contains("31337666"),
             "{head}"
         );
         assert!(!head.contains('_'), "{head}");
