@@ -23,8 +23,9 @@ use crate::cli::{Exit, positive_duration};
 use crate::cores::Cores;
 use crate::gateway_process::PKI;
 use crate::order::Orders;
+use crate::session::Session;
 use crate::upstream_process::UpstreamProcess;
-use crate::{fleet, output, signals};
+use crate::{fleet, output};
 use operation::{Choices, Operation};
 use report::{Cell, Circumstances, Compared, Missing, Report};
 use running::{Installed, Running};
@@ -126,24 +127,20 @@ impl Arguments {
 
 /// Runs the comparison, prints its table, writes its report.
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let stop = signals::stop_on_signal()?;
-    let folder = output::folder(arguments.out.as_deref(), "compare")?;
-    let mut work = tempfile::Builder::new()
-        .prefix("fleetgate-lab-")
-        .tempdir()
-        .context("cannot make a temporary folder")?;
-    work.disable_cleanup(arguments.keep);
+    let session = Session {
+        command: "compare",
+        out: arguments.out.as_ref(),
+        keep: arguments.keep,
+    };
     let (installed, missing) = arguments.servers()?;
-    let conducted = conduct(&arguments.choices(), installed, missing, work.path(), &stop);
-    if arguments.keep {
-        eprintln!("work folder  {}", work.path().display());
-    }
-    let Some(report) = conducted? else {
-        eprintln!("lab: stopped before its end; there is no report");
+    let conducted = session.report(
+        |work, stop| conduct(&arguments.choices(), installed, missing, work, stop),
+        text::render,
+        html::render,
+    )?;
+    let Some(report) = conducted else {
         return Ok(Exit::Stopped);
     };
-    print!("\n{}\n", text::render(&report));
-    output::write(&folder, &report, &html::render(&report))?;
     Ok(if report.complete {
         Exit::Passed
     } else {

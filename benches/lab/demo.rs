@@ -25,8 +25,9 @@ use loadgen::report::Host;
 use crate::cli::{Exit, positive_duration};
 use crate::cores::Cores;
 use crate::gateway_process::{GatewayProcess, PKI};
+use crate::session::Session;
 use crate::upstream_process::UpstreamProcess;
-use crate::{admin, fleet, output, signals};
+use crate::{admin, fleet, output};
 use phase::{Choices, Phase};
 use progress::Progress;
 use report::{PhaseReport, Placement, Report};
@@ -77,23 +78,19 @@ impl Arguments {
 
 /// Runs the demo, prints its table, writes its report.
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let stop = signals::stop_on_signal()?;
-    let folder = output::folder(arguments.out.as_deref(), "demo")?;
-    let mut work = tempfile::Builder::new()
-        .prefix("fleetgate-lab-")
-        .tempdir()
-        .context("cannot make a temporary folder")?;
-    work.disable_cleanup(arguments.keep);
-    let conducted = conduct(&arguments.choices(), work.path(), &stop);
-    if arguments.keep {
-        eprintln!("work folder  {}", work.path().display());
-    }
-    let Some(report) = conducted? else {
-        eprintln!("lab: stopped before its end; there is no report");
+    let session = Session {
+        command: "demo",
+        out: arguments.out.as_ref(),
+        keep: arguments.keep,
+    };
+    let conducted = session.report(
+        |work, stop| conduct(&arguments.choices(), work, stop),
+        text::render,
+        html::render,
+    )?;
+    let Some(report) = conducted else {
         return Ok(Exit::Stopped);
     };
-    print!("\n{}\n", text::render(&report));
-    output::write(&folder, &report, &html::render(&report))?;
     Ok(if report.passed {
         Exit::Passed
     } else if report.void {

@@ -28,6 +28,7 @@ mod output;
 mod page;
 mod revocation;
 mod role;
+mod session;
 mod signals;
 mod statistics;
 mod table;

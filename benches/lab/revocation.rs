@@ -30,7 +30,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use loadgen::Stop;
 use loadgen::report::Host;
@@ -38,8 +37,9 @@ use loadgen::report::Host;
 use crate::cli::{Exit, positive_duration};
 use crate::cores::Cores;
 use crate::gateway_process::{GatewayProcess, PKI, Variation};
+use crate::session::Session;
 use crate::upstream_process::UpstreamProcess;
-use crate::{fleet, output, signals};
+use crate::{fleet, output};
 use choices::Choices;
 use lists::Lists;
 use live::Trigger;
@@ -108,23 +108,19 @@ impl Arguments {
 
 /// Runs the experiments, prints their tables, writes the report.
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let stop = signals::stop_on_signal()?;
-    let folder = output::folder(arguments.out.as_deref(), "revocation")?;
-    let mut work = tempfile::Builder::new()
-        .prefix("fleetgate-lab-")
-        .tempdir()
-        .context("cannot make a temporary folder")?;
-    work.disable_cleanup(arguments.keep);
-    let conducted = conduct(&arguments.choices(), work.path(), &stop);
-    if arguments.keep {
-        eprintln!("work folder  {}", work.path().display());
-    }
-    let Some(report) = conducted? else {
-        eprintln!("lab: stopped before its end; there is no report");
+    let session = Session {
+        command: "revocation",
+        out: arguments.out.as_ref(),
+        keep: arguments.keep,
+    };
+    let conducted = session.report(
+        |work, stop| conduct(&arguments.choices(), work, stop),
+        text::render,
+        html::render,
+    )?;
+    let Some(report) = conducted else {
         return Ok(Exit::Stopped);
     };
-    print!("\n{}\n", text::render(&report));
-    output::write(&folder, &report, &html::render(&report))?;
     Ok(if report.passed {
         Exit::Passed
     } else {

@@ -351,7 +351,7 @@ impl Metrics {
         count(&self.timeouts, deadline);
     }
 
-    /// Counts an attempt to fetch a revocation list: one of [`LIST_FETCHES`] or [`FetchError::LABELS`].
+    /// Counts an attempt to fetch a revocation list: what is in `LIST_FETCHES`, or one of [`FetchError::LABELS`].
     pub fn list_fetched(&self, outcome: &'static str) {
         count(&self.fetches, outcome);
     }
