@@ -246,8 +246,13 @@ async fn review(worker: &Worker) {
     let mut from = Some(0);
     while let Some(at) = from {
         let now = clock::unix_seconds();
-        // A responder is asked once for a connection; what it says later reaches the device's next one.
-        let authorize = |peer: &Peer| worker.authorize(peer, Revocation::Good, now).map(|_| ());
+        // A responder is asked once for a connection; what it says later reaches the device's next one. And that nothing fresh
+        // is known about a device is a reason not to let it in, but turns against nobody who was let in before: otherwise a
+        // list that comes a minute late would disconnect the fleet.
+        let authorize = |peer: &Peer| match worker.authorize(peer, Revocation::Good, now) {
+            Ok(_) | Err(Denied::RevocationUnknown) => Ok(()),
+            Err(denied) => Err(denied),
+        };
         let (next, ended) = worker.live.review(at, authorize);
         for denied in ended {
             worker.metrics.ended(denied);

@@ -12,6 +12,8 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gateway::trust::DEFAULT;
+use gateway::trust::denylist::Order;
 use rustls::{AlertDescription, HandshakeKind};
 use support::counters::{expect_value, handshake, ticket};
 use support::lists::List;
@@ -309,4 +311,35 @@ fn a_list_is_fetched_again_and_again_and_a_broken_one_changes_nothing() {
         AlertDescription::CertificateRevoked
     );
     assert!(asked.load(Ordering::SeqCst) >= 3);
+}
+
+#[test]
+fn a_list_that_is_gone_lets_nobody_in_and_disconnects_nobody() {
+    let lists = Lists::new();
+    let mut gateway = lists.start();
+    let (_, device) = lists.device("device-000001");
+    let mut open = device.connect(gateway.address());
+    assert_eq!(open.get("/").status(), 200);
+    lists.remove("intermediate");
+    gateway.reload(&lists.pki, &lists.setup).unwrap();
+    assert_eq!(
+        device.alert(gateway.address()),
+        AlertDescription::CertificateUnknown
+    );
+    // An order against another device has every connection looked at once more.
+    let order = Order::Device {
+        trust_domain: DEFAULT.into(),
+        device_id: "device-000002".into(),
+    };
+    let (_, other) = lists.device("device-000002");
+    assert_eq!(
+        other.alert(gateway.address()),
+        AlertDescription::CertificateUnknown
+    );
+    gateway.server().revoke(order).unwrap();
+    assert_eq!(
+        other.alert(gateway.address()),
+        AlertDescription::CertificateRevoked
+    );
+    assert_eq!(open.get("/").status(), 200);
 }
