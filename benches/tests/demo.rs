@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -59,12 +59,30 @@ fn lives(pid: u32) -> bool {
     })
 }
 
+/// The exit code of a run that the machine spoiled, because it gave its time to others.
+const VOID: i32 = 5;
+
+/// How often a spoiled run is made again.
+const ATTEMPTS: usize = 4;
+
+/// A demo to its end: its folder, its output, and the children that it had.
+fn finished() -> (tempfile::TempDir, Output, Vec<u32>) {
+    let mut attempts = 1;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let mut demo = start(folder.path(), "500ms");
+        let children = children_of(&mut demo);
+        let output = demo.wait_with_output().unwrap();
+        if output.status.code() != Some(VOID) || attempts == ATTEMPTS {
+            return (folder, output, children);
+        }
+        attempts += 1;
+    }
+}
+
 #[test]
 fn a_small_demo_passes_and_reports() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut demo = start(folder.path(), "500ms");
-    let children = children_of(&mut demo);
-    let output = demo.wait_with_output().unwrap();
+    let (folder, output, children) = finished();
     let (stdout, stderr) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
