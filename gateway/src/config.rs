@@ -3,9 +3,12 @@
 //! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
 //! at once, each with the key to change.
 
+mod listener;
+mod route;
 mod section;
 mod trust_domain;
 mod units;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,10 +17,9 @@ use std::time::Duration;
 use http::header::HeaderName;
 
 use crate::headers::token::{DEFAULT_HEADER, TokenError, TokenSettings};
-use crate::route;
 use crate::tls;
 use crate::tls::resumption;
-use crate::{forward, handshake, headers, listener, serve, upstream, verify};
+use crate::{forward, handshake, headers, serve, verify};
 use section::{Errors, Section};
 pub use trust_domain::{Files, TrustDomain};
 
@@ -37,11 +39,11 @@ pub struct Config {
     /// The most chains in the verified-chain cache; 0 switches it off.
     pub chain_cache_entries: usize,
     /// Where devices connect.
-    pub listeners: Vec<listener::Settings>,
+    pub listeners: Vec<crate::listener::Settings>,
     /// Where requests go.
-    pub upstreams: Vec<upstream::Settings>,
+    pub upstreams: Vec<crate::upstream::Settings>,
     /// Which requests go where.
-    pub routes: Vec<route::Settings>,
+    pub routes: Vec<crate::route::Settings>,
     /// Plain settings of the stages.
     pub settings: Settings,
     /// The most connections open at once; `None` is what the descriptor limit allows.
@@ -149,9 +151,9 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let tls_settings = tls_settings(&mut tls);
     tls.finish();
 
-    let upstreams = upstreams(file);
-    let listeners = listeners(file);
-    let routes = routes(file, &upstreams);
+    let upstreams = upstream::read(file);
+    let listeners = listener::read(file);
+    let routes = route::read(file, &upstreams);
     let mut cache = file.table("chain_cache", false);
     let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);
     cache.finish();
@@ -262,107 +264,6 @@ fn resumption_settings(
         tickets,
         secret_file,
     }
-}
-
-fn listeners(file: &mut Section<'_>) -> Vec<listener::Settings> {
-    let mut listeners: Vec<listener::Settings> = Vec::new();
-    for mut section in file.tables("listeners") {
-        let name = section.required("name");
-        let address = section.address("address");
-        if address.is_none() {
-            section.missing("address");
-        }
-        let _ = section.choice("protocol", &[("http", ())]);
-        if let (Some(name), Some(address)) = (name, address) {
-            if listeners.iter().any(|other| other.name == name) {
-                section.error(
-                    "name",
-                    &format!("another listener is called \"{name}\" too"),
-                );
-            }
-            if address.port() != 0 && listeners.iter().any(|other| other.address == address) {
-                section.error("address", &format!("another listener has {address} too"));
-            }
-            listeners.push(listener::Settings { name, address });
-        }
-        section.finish();
-    }
-    listeners
-}
-
-fn upstreams(file: &mut Section<'_>) -> Vec<upstream::Settings> {
-    let mut upstreams: Vec<upstream::Settings> = Vec::new();
-    for mut section in file.tables("upstreams") {
-        let name = section.required("name").unwrap_or_default();
-        let mut endpoints = Vec::new();
-        for text in section.strings("endpoints").unwrap_or_default() {
-            match units::endpoint(&text) {
-                Ok(endpoint) => endpoints.push(endpoint),
-                Err(problem) => section.error("endpoints", &problem),
-            }
-        }
-        if endpoints.is_empty() {
-            section.error(
-                "endpoints",
-                "name at least one, such as \"http://127.0.0.1:9000\"",
-            );
-        }
-        let limits = upstream::Limits {
-            connect_timeout: section.duration("connect_timeout", Duration::from_secs(3)),
-            response_timeout: section.duration("response_timeout", Duration::from_secs(30)),
-            pool_idle_timeout: section.duration("pool_idle_timeout", Duration::from_secs(55)),
-            pool_max_idle: section.integer("pool_max_idle", 64, 0, 100_000),
-        };
-        if upstreams.iter().any(|other| other.name == name) {
-            section.error(
-                "name",
-                &format!("another upstream is called \"{name}\" too"),
-            );
-        }
-        section.finish();
-        upstreams.push(upstream::Settings {
-            name,
-            endpoints,
-            limits,
-        });
-    }
-    upstreams
-}
-
-fn routes(file: &mut Section<'_>, upstreams: &[upstream::Settings]) -> Vec<route::Settings> {
-    let mut routes: Vec<route::Settings> = Vec::new();
-    for mut section in file.tables("routes") {
-        let path_prefix = section
-            .string("path_prefix")
-            .unwrap_or_else(|| "/".to_owned());
-        if !path_prefix.starts_with('/') {
-            section.error("path_prefix", "a path starts with /");
-        }
-        if routes.iter().any(|other| other.path_prefix == path_prefix) {
-            section.error(
-                "path_prefix",
-                &format!("another route has \"{path_prefix}\" too"),
-            );
-        }
-        let allow_anonymous = section.boolean("allow_anonymous", false);
-        let name = section.required("upstream");
-        let upstream = name
-            .as_ref()
-            .and_then(|name| upstreams.iter().position(|upstream| upstream.name == *name));
-        match (name, upstream) {
-            (Some(name), None) => {
-                section.error("upstream", &format!("no upstream is called \"{name}\""))
-            }
-            (_, Some(upstream)) => routes.push(route::Settings {
-                path_prefix,
-                upstream,
-                allow_anonymous,
-            }),
-            (None, None) => {}
-        }
-        section.finish();
-    }
-    routes
 }
 
 fn settings(

@@ -4,11 +4,11 @@
 //! device that was not authorized; it decides neither who that is nor which upstream serves a path.
 
 pub mod body;
+mod exchange;
+mod refused;
 
-use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -21,9 +21,11 @@ use crate::headers::{self, PeerHeaders, TokenField};
 use crate::live::Place;
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::UpstreamError;
 use crate::worker::Worker;
 use body::{RequestBody, ResponseBody};
+pub use exchange::Exchange;
+use refused::Refused;
 
 /// Bounds on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,107 +69,6 @@ impl Origin {
             reason = denied.label(),
             "an open connection is ended: {denied}"
         );
-    }
-}
-
-/// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
-/// dropped ends and counts it: an upstream may answer before it has read everything, and until the rest of the request has
-/// come the connection is not at rest.
-pub struct Exchange {
-    origin: Rc<Origin>,
-    started: Instant,
-    upstream: OnceCell<Rc<Upstream>>,
-    status: Cell<Option<StatusCode>>,
-}
-
-impl Exchange {
-    fn start(origin: Rc<Origin>) -> Rc<Self> {
-        let started = clock::now();
-        origin.activity.request_started(started);
-        Rc::new(Self {
-            origin,
-            started,
-            upstream: OnceCell::new(),
-            status: Cell::new(None),
-        })
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let now = clock::now();
-        self.origin.activity.request_ended(now);
-        // No answer means that the device left before there was one: its own doing, as nginx's 499 has it.
-        let status = self.status.get().unwrap_or(StatusCode::REQUEST_TIMEOUT);
-        let metrics = match self.upstream.get() {
-            Some(upstream) => upstream.metrics(),
-            None => self.origin.worker.unrouted(),
-        };
-        metrics.answered(status, now.saturating_duration_since(self.started));
-    }
-}
-
-/// Why a request gets an answer from the gateway itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refused {
-    Malformed(headers::Malformed),
-    TooManyHeaders,
-    Misdirected,
-    Method,
-    NoRoute,
-    NoDevice,
-    BodyTooLarge,
-    Unreachable,
-    Broken,
-    Timeout,
-}
-
-impl Refused {
-    fn answer(self) -> (StatusCode, &'static str) {
-        match self {
-            Self::Malformed(headers::Malformed::TransferEncoding) => (
-                StatusCode::BAD_REQUEST,
-                "transfer-encoding must be exactly chunked\n",
-            ),
-            Self::Malformed(headers::Malformed::AmbiguousLength) => (
-                StatusCode::BAD_REQUEST,
-                "the length of the request is ambiguous\n",
-            ),
-            Self::Malformed(headers::Malformed::Host) => (
-                StatusCode::BAD_REQUEST,
-                "exactly one valid host is needed\n",
-            ),
-            Self::TooManyHeaders => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "too many header fields\n",
-            ),
-            Self::Misdirected => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "this host belongs to another trust domain than the connection\n",
-            ),
-            Self::NoDevice => (
-                StatusCode::FORBIDDEN,
-                "a device certificate is needed here\n",
-            ),
-            Self::Method => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "the method is not supported\n",
-            ),
-            Self::NoRoute => (StatusCode::NOT_FOUND, "no route for this path\n"),
-            Self::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "the request body is too large\n",
-            ),
-            Self::Unreachable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the upstream cannot be reached\n",
-            ),
-            Self::Broken => (
-                StatusCode::BAD_GATEWAY,
-                "the upstream gave no valid response\n",
-            ),
-            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n"),
-        }
     }
 }
 

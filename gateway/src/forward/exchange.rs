@@ -1,0 +1,48 @@
+//! A request from its head to the last byte of its answer, counted once.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use crate::clock;
+use crate::forward::Origin;
+use crate::upstream::Upstream;
+
+/// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
+/// dropped ends and counts it: an upstream may answer before it has read everything, and until the rest of the request has
+/// come the connection is not at rest.
+pub struct Exchange {
+    pub(super) origin: Rc<Origin>,
+    pub(super) started: Instant,
+    pub(super) upstream: OnceCell<Rc<Upstream>>,
+    pub(super) status: Cell<Option<StatusCode>>,
+}
+
+impl Exchange {
+    pub(super) fn start(origin: Rc<Origin>) -> Rc<Self> {
+        let started = clock::now();
+        origin.activity.request_started(started);
+        Rc::new(Self {
+            origin,
+            started,
+            upstream: OnceCell::new(),
+            status: Cell::new(None),
+        })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let now = clock::now();
+        self.origin.activity.request_ended(now);
+        // No answer means that the device left before there was one: its own doing, as nginx's 499 has it.
+        let status = self.status.get().unwrap_or(StatusCode::REQUEST_TIMEOUT);
+        let metrics = match self.upstream.get() {
+            Some(upstream) => upstream.metrics(),
+            None => self.origin.worker.unrouted(),
+        };
+        metrics.answered(status, now.saturating_duration_since(self.started));
+    }
+}

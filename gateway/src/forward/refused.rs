@@ -1,0 +1,70 @@
+//! Requests that the gateway answers itself: why, and with what.
+
+use http::StatusCode;
+
+use crate::headers;
+
+/// Why a request gets an answer from the gateway itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    Malformed(headers::Malformed),
+    TooManyHeaders,
+    Misdirected,
+    Method,
+    NoRoute,
+    NoDevice,
+    BodyTooLarge,
+    Unreachable,
+    Broken,
+    Timeout,
+}
+
+impl Refused {
+    /// The status, and a word to the device.
+    pub(super) fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Malformed(headers::Malformed::TransferEncoding) => (
+                StatusCode::BAD_REQUEST,
+                "transfer-encoding must be exactly chunked\n",
+            ),
+            Self::Malformed(headers::Malformed::AmbiguousLength) => (
+                StatusCode::BAD_REQUEST,
+                "the length of the request is ambiguous\n",
+            ),
+            Self::Malformed(headers::Malformed::Host) => (
+                StatusCode::BAD_REQUEST,
+                "exactly one valid host is needed\n",
+            ),
+            Self::TooManyHeaders => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too many header fields\n",
+            ),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host belongs to another trust domain than the connection\n",
+            ),
+            Self::NoDevice => (
+                StatusCode::FORBIDDEN,
+                "a device certificate is needed here\n",
+            ),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the method is not supported\n",
+            ),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no route for this path\n"),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request body is too large\n",
+            ),
+            Self::Unreachable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the upstream cannot be reached\n",
+            ),
+            Self::Broken => (
+                StatusCode::BAD_GATEWAY,
+                "the upstream gave no valid response\n",
+            ),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n"),
+        }
+    }
+}
