@@ -20,6 +20,7 @@ use crate::authorize::Denied;
 use crate::fetch::FetchError;
 use crate::handshake::{Failure, Kind, Report};
 use crate::ocsp::Outcome;
+use crate::serve::activity::Flood;
 use crate::tls::resumption::Declined;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
@@ -47,6 +48,7 @@ pub struct Metrics {
     denied: Vec<(Denied, Counter)>,
     ended: Vec<(Denied, Counter)>,
     timeouts: Vec<(Deadline, Counter)>,
+    floods: Vec<(Flood, Counter)>,
     reloads: [Counter; 2],
     fetches: Vec<(&'static str, Counter)>,
     responders: Vec<(Outcome, Counter)>,
@@ -294,6 +296,15 @@ impl Metrics {
                 )
             })
             .into();
+        let floods = Flood::ALL
+            .map(|kind| {
+                let labels = [("kind", kind.label())];
+                (
+                    kind,
+                    register.counter("gateway_http2_floods_total", &labels),
+                )
+            })
+            .into();
         let reloads = ["ok", "failed"]
             .map(|outcome| register.counter("gateway_reloads_total", &[("outcome", outcome)]));
         let fetches = LIST_FETCHES
@@ -325,6 +336,7 @@ impl Metrics {
             denied,
             ended,
             timeouts,
+            floods,
             reloads,
             fetches,
             responders,
@@ -380,6 +392,11 @@ impl Metrics {
     /// Counts a deadline that passed.
     pub fn timed_out(&self, deadline: Deadline) {
         count(&self.timeouts, deadline);
+    }
+
+    /// Counts an HTTP/2 connection that was ended because it kept the gateway busy for nothing.
+    pub fn flooded(&self, kind: Flood) {
+        count(&self.floods, kind);
     }
 
     /// Counts an attempt to fetch a revocation list: what is in `LIST_FETCHES`, or one of [`FetchError::LABELS`].

@@ -101,6 +101,9 @@ impl Body for RequestBody {
         let frame = frame?;
         this.state.progress.set(Some(clock::now()));
         let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
+        if let Some(exchange) = &this.exchange {
+            exchange.origin.activity.body_moved(length as usize);
+        }
         match this.left.checked_sub(length) {
             Some(left) => this.left = left,
             None => {
@@ -132,7 +135,7 @@ impl UploadState {
 pub struct ResponseBody {
     source: Source,
     /// Ends the exchange when the body is dropped, whichever way it ended.
-    _exchange: Rc<Exchange>,
+    exchange: Rc<Exchange>,
 }
 
 enum Source {
@@ -157,16 +160,13 @@ impl ResponseBody {
             upload,
         };
         source.give_back_when_done();
-        Self {
-            source,
-            _exchange: exchange,
-        }
+        Self { source, exchange }
     }
 
     pub(super) fn text(text: &'static str, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Text(Some(Bytes::from_static(text.as_bytes()))),
-            _exchange: exchange,
+            exchange,
         }
     }
 }
@@ -203,7 +203,10 @@ impl Body for ResponseBody {
             Source::Upstream { body, .. } => ready!(Pin::new(body).poll_frame(cx)),
         };
         match &frame {
-            Some(Ok(_)) => this.source.give_back_when_done(),
+            Some(Ok(_)) => {
+                this.exchange.origin.activity.body_moved(0);
+                this.source.give_back_when_done();
+            }
             // The end of a chunked body is known only here.
             None => {
                 if let Source::Upstream { lease, upload, .. } = &mut this.source

@@ -36,6 +36,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Connections ended by a deadline after the handshake.",
         ),
         (
+            "gateway_http2_floods_total",
+            "HTTP/2 connections ended because they kept the gateway busy for nothing.",
+        ),
+        (
             "gateway_requests_total",
             "Requests by upstream and class of status.",
         ),

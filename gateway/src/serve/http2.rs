@@ -53,6 +53,7 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
     let farewell = tokio::time::sleep(FAREWELL);
     tokio::pin!(farewell);
     let mut leaving = false;
+    origin.activity.multiplex();
     std::future::poll_fn(|cx| {
         if let Poll::Ready(denied) = origin.place.poll_denied(cx) {
             origin.ended(denied);
@@ -69,6 +70,15 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
             if let Err(error) = result {
                 tracing::debug!(%error, device = origin.permit.device_id(), "the connection ended early");
             }
+            return Poll::Ready(());
+        }
+        if let Some(flood) = origin.activity.flood() {
+            origin.worker.metrics().flooded(flood);
+            tracing::info!(
+                device = origin.permit.device_id(),
+                kind = flood.label(),
+                "an HTTP/2 connection is ended because it keeps the gateway busy for nothing"
+            );
             return Poll::Ready(());
         }
         if leaving {
