@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
@@ -112,6 +112,9 @@ async fn answer(
     if request.headers().len() > snapshot.settings().serve.max_request_headers {
         return Err(Refused::TooManyHeaders);
     }
+    if request.method() == Method::CONNECT {
+        return Err(Refused::Method);
+    }
     let host = headers::check_head(request.version(), request.uri(), request.headers())
         .map_err(Refused::Malformed)?;
     // RFC 9110, 15.5.20: whoever may use this connection may not be allowed to use that host.
@@ -121,9 +124,6 @@ async fn answer(
         .is_host_of(&origin.place.peer().trust_domain, authority)
     {
         return Err(Refused::Misdirected);
-    }
-    if request.method() == Method::CONNECT {
-        return Err(Refused::Method);
     }
     let routed = snapshot
         .router()
@@ -211,5 +211,11 @@ fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if refused.ends_connection() {
+        // On HTTP/2, where streams have their own bounds, hyper leaves it out.
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }

@@ -106,6 +106,9 @@ pub enum Malformed {
     /// Both framings, or `Content-Length` more than once.
     #[error("ambiguous length")]
     AmbiguousLength,
+    /// The target is no path (RFC 9112, 3.2.1).
+    #[error("the target must be a path")]
+    Target,
     /// No `Host`, more than one, or one that is not an authority.
     #[error("exactly one valid host is needed")]
     Host,
@@ -122,6 +125,10 @@ pub fn check_head(
     headers: &HeaderMap,
 ) -> Result<Option<HeaderValue>, Malformed> {
     check_framing(version, headers)?;
+    // An asterisk, which OPTIONS may have, is taken for a path that no route has.
+    if !uri.path().starts_with('/') && uri.path() != "*" && uri.scheme().is_none() {
+        return Err(Malformed::Target);
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
