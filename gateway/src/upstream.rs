@@ -6,7 +6,12 @@
 pub mod body;
 pub mod connect;
 pub mod error;
+mod http1;
+mod http2;
+mod patience;
 pub mod pool;
+pub mod stream;
+pub mod tls;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,7 +23,8 @@ use crate::forward::body::RequestBody;
 use crate::metrics::{self, Metrics};
 use body::UpstreamBody;
 use connect::{Address, Protocol, Target};
-pub use error::{SendError, UpstreamError};
+pub use error::{Fault, SendError, UpstreamError};
+pub use http1::Upgraded;
 use pool::{Lease, Pool};
 
 /// One configured upstream.
@@ -27,11 +33,22 @@ pub struct Settings {
     /// The name in logs and metrics.
     pub name: String,
     /// Where it is; at least one.
-    pub endpoints: Vec<Address>,
+    pub endpoints: Vec<Endpoint>,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// TLS to those endpoints that are reached by it.
+    pub tls: tls::Settings,
     /// Bounds on talking to it.
     pub limits: Limits,
+}
+
+/// One of an upstream's endpoints as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: Address,
+    /// Whether it is reached by TLS.
+    pub encrypted: bool,
 }
 
 /// Bounds on talking to an upstream.
@@ -45,6 +62,26 @@ pub struct Limits {
     pub pool_idle_timeout: Duration,
     /// The most unused connections kept for each endpoint, in each worker.
     pub pool_max_idle: usize,
+    /// The most connections to each endpoint, in each worker.
+    pub max_connections: usize,
+    /// The most requests that wait for a connection to an endpoint, in each worker.
+    pub max_pending: usize,
+    /// How long a request waits for a connection.
+    pub queue_timeout: Duration,
+    /// How long a connection gets new requests; `None` is for ever.
+    pub max_connection_age: Option<Duration>,
+    /// How many requests a connection carries; `None` is no limit.
+    pub max_requests: Option<u64>,
+    /// How often a ping asks whether an HTTP/2 endpoint with requests under way is still there; `None` is never.
+    pub ping_interval: Option<Duration>,
+}
+
+impl Limits {
+    /// Whether a connection that was opened at `opened` gets no new requests at `now`.
+    fn is_aged(&self, opened: Instant, now: Instant) -> bool {
+        self.max_connection_age
+            .is_some_and(|age| now.saturating_duration_since(opened) > age)
+    }
 }
 
 /// An upstream as one worker uses it.
@@ -55,18 +92,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An upstream with empty pools.
-    pub fn new(settings: &Settings, metrics: &Metrics) -> Self {
-        let pools = settings
-            .endpoints
+    /// An upstream with empty pools, of which `targets` says how each endpoint is reached.
+    pub fn new(settings: &Settings, targets: &[Target], metrics: &Metrics) -> Self {
+        let pools = targets
             .iter()
-            .map(|address| {
-                let handles = metrics.endpoint(&settings.name, &address.to_string());
-                let target = Target {
-                    address: address.clone(),
-                    protocol: settings.protocol,
-                };
-                Rc::new(Pool::new(target, settings.limits, handles))
+            .map(|target| {
+                let handles = metrics.endpoint(&settings.name, &target.address.to_string());
+                Rc::new(Pool::new(target.clone(), settings.limits, handles))
             })
             .collect();
         Self {
