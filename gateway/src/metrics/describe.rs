@@ -47,6 +47,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "gateway_upstream_connections_total",
             "Connections opened to upstreams.",
         ),
+        (
+            "gateway_upstream_failures_total",
+            "What went wrong with connections to endpoints and requests on them, by reason.",
+        ),
         ("gateway_reloads_total", "Configuration reloads."),
         ("gateway_tunnels_total", "Tunnels by how they ended."),
         (

@@ -65,11 +65,7 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
 }
 
 /// Serves `stream` until it ends or has been quiet for a while, and gives it back with what was read too early.
-async fn awake(
-    stream: TlsStream,
-    origin: &Rc<Origin>,
-    settings: Settings,
-) -> (TlsStream, Outcome) {
+async fn awake(stream: TlsStream, origin: &Rc<Origin>, settings: Settings) -> (TlsStream, Outcome) {
     let service = service_fn(|request: Request<Incoming>| {
         let origin = Rc::clone(origin);
         forward(origin, request)
