@@ -46,23 +46,16 @@ enum Outcome {
 }
 
 pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
-    let builder = builder(settings);
     loop {
-        let service = service_fn(|request: Request<Incoming>| {
-            let origin = Rc::clone(&origin);
-            forward(origin, request)
-        });
-        let mut connection = Box::new(builder.serve_connection(stream, service));
-        let outcome = awake(&mut connection, &origin, settings).await;
-        let parts = connection.into_parts();
-        stream = parts.io;
+        // Boxed: what an awake connection needs is freed before the connection rests.
+        let (taken_back, outcome) = Box::pin(awake(stream, &origin, settings)).await;
+        stream = taken_back;
         match outcome {
             Outcome::Ended if origin.activity.has_unread() => return stream.linger().await,
             Outcome::Ended => return,
             Outcome::Denied => return stream.close().await,
             Outcome::Quiet => {}
         }
-        stream.unread(&parts.read_buf);
         origin.token.forget();
         if !asleep(&stream, &origin, settings).await {
             stream.close().await;
@@ -71,8 +64,26 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
     }
 }
 
+/// Serves `stream` until it ends or has been quiet for a while, and gives it back with what was read too early.
+async fn awake(
+    stream: TlsStream,
+    origin: &Rc<Origin>,
+    settings: Settings,
+) -> (TlsStream, Outcome) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let origin = Rc::clone(origin);
+        forward(origin, request)
+    });
+    let mut connection = builder(settings).serve_connection(stream, service);
+    let outcome = drive(&mut connection, origin, settings).await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io;
+    stream.unread(&parts.read_buf);
+    (stream, outcome)
+}
+
 /// Drives hyper until the connection ends or has been quiet for a while.
-async fn awake<S>(
+async fn drive<S>(
     connection: &mut Connection<TlsStream, S>,
     origin: &Origin,
     settings: Settings,
