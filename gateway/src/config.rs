@@ -152,7 +152,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     tls.finish();
 
     let upstreams = upstream::read(file);
-    let listeners = listener::read(file);
+    let listeners = listener::read(file, &upstreams);
     let routes = route::read(file, &upstreams);
     let mut cache = file.table("chain_cache", false);
     let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);

@@ -7,6 +7,7 @@ pub mod body;
 mod exchange;
 mod refused;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,6 +39,10 @@ pub struct Settings {
 pub struct Origin {
     /// The worker that serves it.
     pub worker: Rc<Worker>,
+    /// The index of the listener that it came to.
+    pub listener: usize,
+    /// The device's address.
+    pub address: SocketAddr,
     /// Proof that the device was authorized.
     pub permit: Permit,
     /// The connection's place among the worker's open ones.

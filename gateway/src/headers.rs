@@ -46,6 +46,12 @@ pub struct IdentityHeaders {
 }
 
 impl IdentityHeaders {
+    /// The end entity's DER encoding.
+    pub fn end_entity(&self) -> Option<Vec<u8>> {
+        let value = self.client_cert.as_ref()?.to_str().ok()?;
+        STANDARD.decode(value.trim_matches(':')).ok()
+    }
+
     /// Encodes the values for `identified`, whose certificates are in `chain`.
     pub(crate) fn prepare(
         identified: &Identified,

@@ -23,6 +23,7 @@ use crate::ocsp::Outcome;
 use crate::tls::resumption::Declined;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
+use crate::tunnel::{End, Moved};
 use crate::verify::Refusal;
 use crate::verify::revocation::ListInfo;
 
@@ -89,6 +90,36 @@ pub struct Listener {
     handshakes_ok: Vec<(Kind, Counter, Histogram)>,
     handshakes_failed: Vec<(Kind, &'static str, Counter)>,
     tickets: Tickets,
+    tunnels_open: Gauge,
+    tunnels: Vec<(&'static str, Counter)>,
+    tunnel_bytes: [Counter; 2],
+}
+
+/// What became of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelOutcome {
+    /// It was opened, and ended so.
+    Ended(End),
+    /// There was none, for want of an upstream.
+    Unreachable,
+}
+
+impl TunnelOutcome {
+    const LABELS: [&'static str; 6] = [
+        "closed",
+        "idle",
+        "denied",
+        "device_broke",
+        "upstream_broke",
+        "upstream_unreachable",
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Ended(end) => end.label(),
+            Self::Unreachable => "upstream_unreachable",
+        }
+    }
 }
 
 /// The gateway-wide ticket and cache counters; every listener has handles to the same ones.
@@ -454,7 +485,32 @@ impl Listener {
             handshakes_ok,
             handshakes_failed,
             tickets,
+            tunnels_open: register.gauge("gateway_tunnels_open", &[("listener", name)]),
+            tunnels: TunnelOutcome::LABELS
+                .map(|outcome| {
+                    let labels = [("listener", name), ("outcome", outcome)];
+                    (outcome, register.counter("gateway_tunnels_total", &labels))
+                })
+                .into(),
+            tunnel_bytes: ["to_upstream", "to_device"].map(|direction| {
+                let labels = [("listener", name), ("direction", direction)];
+                register.counter("gateway_tunnel_bytes_total", &labels)
+            }),
         }
+    }
+
+    /// Counts a tunnel as open until the answer is dropped.
+    pub fn tunnel_opened(&self) -> Open {
+        self.tunnels_open.increment(1.0);
+        Open(self.tunnels_open.clone())
+    }
+
+    /// Counts what became of a tunnel, and what went through it.
+    pub fn tunnel_ended(&self, outcome: TunnelOutcome, moved: Moved) {
+        count(&self.tunnels, outcome.label());
+        let [to_upstream, to_device] = &self.tunnel_bytes;
+        to_upstream.increment(moved.to_upstream);
+        to_device.increment(moved.to_device);
     }
 
     /// Counts an accepted connection, as open until the answer is dropped.

@@ -1,4 +1,4 @@
-//! Serves HTTP on a connection whose device is authorized, until either side ends it.
+//! Serves a connection whose device is authorized, until either side ends it: HTTP, or a tunnel.
 //!
 //! One connection is one task. HTTP/1.1 and HTTP/2 differ in what they do while nothing is asked, so each has its own file;
 //! the deadlines of both are in `watchdog`.
@@ -6,6 +6,7 @@
 pub mod activity;
 mod http1;
 mod http2;
+pub mod tcp;
 mod watchdog;
 
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use crate::forward::Origin;
 use crate::handshake::Handshaked;
 use crate::headers::PeerHeaders;
 use crate::headers::token::TokenCache;
+use crate::listener::Protocol;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
 
@@ -39,23 +41,33 @@ pub struct Settings {
 pub(crate) struct Served {
     stream: TlsStream,
     is_h2: bool,
+    server_name: Option<Box<str>>,
     origin: Rc<Origin>,
     /// Counts the connection as open for admission.
     _slot: Slot,
 }
 
 impl Served {
-    pub(crate) fn new(worker: Rc<Worker>, handshaked: Handshaked, permit: Permit) -> Self {
-        let (peer, is_h2) = (handshaked.peer(), handshaked.is_h2());
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        listener: usize,
+        mut handshaked: Handshaked,
+        permit: Permit,
+    ) -> Self {
+        let (address, is_h2) = (handshaked.peer(), handshaked.is_h2());
+        let server_name = handshaked.take_server_name();
         let place = worker.live().enter(handshaked.peer_identity().clone());
         let (stream, slot) = handshaked.into_stream();
-        let peer = PeerHeaders::prepare(peer, worker.snapshot().settings().headers);
+        let peer = PeerHeaders::prepare(address, worker.snapshot().settings().headers);
         let activity = Rc::clone(stream.activity());
         Self {
             stream,
             is_h2,
+            server_name,
             origin: Rc::new(Origin {
                 worker,
+                listener,
+                address,
                 permit,
                 place,
                 peer,
@@ -69,7 +81,14 @@ impl Served {
 
 /// Serves `served` to its end.
 pub(crate) async fn connection(served: Served) {
-    let settings = served.origin.worker.snapshot().settings().serve;
+    let (protocol, settings) = {
+        let snapshot = served.origin.worker.snapshot();
+        let protocol = snapshot.protocol(served.origin.listener);
+        (protocol, snapshot.settings().serve)
+    };
+    if let Some(Protocol::Tcp(settings)) = protocol.as_deref() {
+        return tcp::serve(served, settings).await;
+    }
     if served.is_h2 {
         http2::serve(served.stream, served.origin, settings).await;
     } else {

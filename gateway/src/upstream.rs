@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::forward::body::{RequestBody, UploadState};
@@ -114,6 +115,26 @@ impl Upstream {
         for pool in &self.pools {
             pool.sweep();
         }
+    }
+
+    /// Opens a connection of its own to an endpoint, round robin, for a tunnel.
+    ///
+    /// # Errors
+    /// No endpoint could be connected to.
+    pub async fn open(&self) -> Result<TcpStream, UpstreamError> {
+        let start = self.next.get();
+        self.next.set(start.wrapping_add(1));
+        let mut failure = UpstreamError::ConnectTimeout;
+        for step in 0..self.pools.len() {
+            let Some(pool) = self.pools.get(start.wrapping_add(step) % self.pools.len()) else {
+                break;
+            };
+            match pool.open().await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
     /// Sends `request` at `now` to an endpoint, round robin, and waits for the head of the response. The lease gives the connection

@@ -25,7 +25,7 @@ use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
 use crate::route::Routed;
 use crate::snapshot::Snapshot;
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
 /// at the sockets after each turn anyway.
@@ -74,10 +74,14 @@ impl Worker {
         self.snapshot.load()
     }
 
-    /// What a handshake that begins now goes by.
-    pub fn handshake_configuration(&self) -> (Arc<ServerConfig>, handshake::Settings) {
+    /// What a handshake that begins now on the listener with this index goes by.
+    pub fn handshake_configuration(
+        &self,
+        listener: usize,
+    ) -> Option<(Arc<ServerConfig>, handshake::Settings)> {
         let snapshot = self.snapshot();
-        (snapshot.server_config(), snapshot.settings().handshake)
+        let config = snapshot.server_config(listener)?;
+        Some((config, snapshot.settings().handshake))
     }
 
     /// Asks a responder about the certificate that `handshaked` is of, where its trust domain wants that.
@@ -149,6 +153,17 @@ impl Worker {
 
     /// The upstream that `routed` names in `snapshot`.
     pub fn upstream(&self, snapshot: &Snapshot, routed: Routed) -> Option<Rc<Upstream>> {
+        self.upstream_at(snapshot, routed.upstream())
+    }
+
+    /// The upstream that `snapshot` calls `name`.
+    pub fn upstream_named(&self, snapshot: &Snapshot, name: &str) -> Option<Rc<Upstream>> {
+        let is_named = |upstream: &upstream::Settings| upstream.name == name;
+        let index = snapshot.upstreams().iter().position(is_named)?;
+        self.upstream_at(snapshot, index)
+    }
+
+    fn upstream_at(&self, snapshot: &Snapshot, index: usize) -> Option<Rc<Upstream>> {
         let mut upstreams = self.upstreams.borrow_mut();
         if upstreams.generation != Some(snapshot.generation()) {
             // Requests in flight keep the old ones alive until they are done.
@@ -156,7 +171,7 @@ impl Worker {
             upstreams.built = snapshot.upstreams().iter().map(build).collect();
             upstreams.generation = Some(snapshot.generation());
         }
-        upstreams.built.get(routed.upstream()).cloned()
+        upstreams.built.get(index).cloned()
     }
 
     fn sweep(&self) {

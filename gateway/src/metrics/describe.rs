@@ -44,6 +44,11 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Connections opened to upstreams.",
         ),
         ("gateway_reloads_total", "Configuration reloads."),
+        ("gateway_tunnels_total", "Tunnels by how they ended."),
+        (
+            "gateway_tunnel_bytes_total",
+            "Bytes that went through tunnels, counted when they end.",
+        ),
         (
             "gateway_revocation_checks_total",
             "What the revocation lists said in full handshakes about the worst certificate of the chain.",
@@ -62,6 +67,7 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
     }
     let gauges = [
         ("gateway_connections_open", "Connections open."),
+        ("gateway_tunnels_open", "Tunnels open."),
         (
             "gateway_chain_cache_entries",
             "Verified chains in the cache.",

@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +68,22 @@ impl TlsStream {
     /// What was negotiated.
     pub fn state(&self) -> &CommonState {
         &self.records.connection
+    }
+
+    /// The cipher suite by its registered name.
+    pub fn cipher_suite(&self) -> String {
+        let suite = self.state().negotiated_cipher_suite();
+        let name = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("");
+        // rustls tells the suites of TLS 1.3 from the older ones by a prefix that the registry does not have.
+        name.replacen("TLS13_", "TLS_", 1)
+    }
+
+    /// The gateway's address that the device connected to.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
     }
 
     /// What the connection is doing.

@@ -92,13 +92,22 @@ impl Pool {
         });
     }
 
-    async fn connect(&self) -> Result<SendRequest<RequestBody>, UpstreamError> {
+    /// A connection that is no part of the pool.
+    ///
+    /// # Errors
+    /// None could be made.
+    pub async fn open(&self) -> Result<TcpStream, UpstreamError> {
         let address = (self.address.host.as_str(), self.address.port);
         let tcp = tokio::time::timeout(self.limits.connect_timeout, TcpStream::connect(address))
             .await
             .map_err(|_| UpstreamError::ConnectTimeout)?
             .map_err(UpstreamError::Unreachable)?;
         tcp.set_nodelay(true).map_err(UpstreamError::Unreachable)?;
+        Ok(tcp)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<RequestBody>, UpstreamError> {
+        let tcp = self.open().await?;
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(tcp)).await?;
         let open = self.metrics.opened();
         tokio::task::spawn_local(async move {
