@@ -3,7 +3,7 @@
 //! It only waits; what is put together again when the device says something is each protocol's own.
 
 use crate::forward::Origin;
-use crate::metrics::Deadline;
+use crate::metrics::{Deadline, Listener};
 use crate::serve::Settings;
 use crate::tls::stream::TlsStream;
 
@@ -25,6 +25,8 @@ pub(super) async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settin
     if stream.has_plaintext() {
         return Woken::Device;
     }
+    let metrics = origin.worker.metrics();
+    let _hibernates = metrics.listener(origin.listener).map(Listener::hibernates);
     let (_, since) = origin.activity.phase();
     let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
     tokio::select! {
@@ -38,7 +40,7 @@ pub(super) async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settin
         _ = stream.readable() => Woken::Device,
         () = origin.worker.drain().started() => Woken::Drain,
         () = tokio::time::sleep_until(idle) => {
-            origin.worker.metrics().timed_out(Deadline::Idle);
+            metrics.timed_out(Deadline::Idle);
             Woken::Idle
         }
     }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
@@ -41,6 +41,8 @@ struct Lines {
     kept_back: KeptBack,
     /// Whether what hyper writes is looked through before it goes to the device.
     is_sifting: bool,
+    /// Who waits for that to be over.
+    reader: Option<Waker>,
     /// Whether hyper has been given all that came, and has asked for more.
     is_waiting: bool,
     is_flushed: bool,
@@ -93,6 +95,7 @@ impl Between {
             before: 0,
             kept_back,
             is_sifting: kept_back != KeptBack::default(),
+            reader: None,
             is_waiting: false,
             is_flushed: false,
         })))
@@ -147,6 +150,11 @@ impl Lines {
                     self.is_waiting = false;
                     return Poll::Ready(Ok(()));
                 }
+                // A server counts with its larger window only from when it has said so, and the device knows it already.
+                if self.is_sifting {
+                    self.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
                 let room = scratch.len().min(cursor.remaining());
                 let mut buffer = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
                 let read = Pin::new(&mut self.stream).poll_read(cx, buffer.unfilled());
@@ -196,6 +204,11 @@ impl Lines {
         // Not before the end of a frame: the front of a head would be left behind.
         let is_through = self.kept_back == KeptBack::default();
         self.is_sifting = !(is_through && self.leaving.is_between_frames());
+        if !self.is_sifting
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
     }
 
     fn poll_write_for_device(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
