@@ -26,7 +26,7 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: usize, accepted: Accepted)
     let Some(served) = Box::pin(establish(worker, listener, counted, admitted)).await else {
         return;
     };
-    Box::pin(serve::connection(served)).await;
+    serve::connection(served).await;
 }
 
 /// From the first byte of the handshake to a connection that may be served; `None` where it came to nothing.

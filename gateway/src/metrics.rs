@@ -92,6 +92,7 @@ impl Deadline {
 pub struct Listener {
     connections: Counter,
     open: Gauge,
+    hibernating: Gauge,
     handshakes_ok: Vec<(Kind, Counter, Histogram)>,
     handshakes_failed: Vec<(Kind, &'static str, Counter)>,
     tickets: Tickets,
@@ -107,7 +108,7 @@ struct Tickets {
     findings: Vec<(Finding, Counter)>,
 }
 
-/// Counts a connection as open until it is dropped.
+/// Counts a connection as open, or as hibernating, until it is dropped.
 #[derive(Debug)]
 pub struct Open(Gauge);
 
@@ -489,6 +490,7 @@ impl Listener {
         Self {
             connections: register.counter("gateway_connections_total", &[("listener", name)]),
             open: register.gauge("gateway_connections_open", &[("listener", name)]),
+            hibernating: register.gauge("gateway_connections_hibernating", &[("listener", name)]),
             handshakes_ok,
             handshakes_failed,
             tickets,
@@ -506,6 +508,12 @@ impl Listener {
         self.connections.increment(1);
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    /// Counts an open connection as hibernating until the answer is dropped.
+    pub fn hibernates(&self) -> Open {
+        self.hibernating.increment(1.0);
+        Open(self.hibernating.clone())
     }
 
     /// Counts a handshake and what it did with tickets and the cache.

@@ -4,11 +4,13 @@
 //! the deadlines of both are in `watchdog`.
 
 pub mod activity;
+mod asleep;
 mod http1;
 mod http2;
 pub mod tcp;
 mod watchdog;
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,7 +46,7 @@ pub(crate) struct Served {
     server_name: Option<Box<str>>,
     origin: Rc<Origin>,
     /// Counts the connection as open for admission.
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Served {
@@ -74,24 +76,45 @@ impl Served {
                 token: TokenCache::default(),
                 activity,
             }),
-            _slot: slot,
+            slot,
         }
     }
 }
 
 /// Serves `served` to its end.
-pub(crate) async fn connection(served: Served) {
+///
+/// Each protocol's future is boxed by itself, so that none is as large as the largest.
+pub(crate) fn connection(served: Served) -> Pin<Box<dyn Future<Output = ()>>> {
     let (protocol, settings) = {
         let snapshot = served.origin.worker.snapshot();
         let protocol = snapshot.protocol(served.origin.listener);
         (protocol, snapshot.settings().serve)
     };
-    if let Some(Protocol::Tcp(settings)) = protocol.as_deref() {
-        return tcp::serve(served, settings).await;
+    if let Some(protocol) = protocol
+        && matches!(*protocol, Protocol::Tcp(_))
+    {
+        return Box::pin(async move {
+            if let Protocol::Tcp(settings) = &*protocol {
+                tcp::serve(served, settings).await;
+            }
+        });
     }
-    if served.is_h2 {
-        http2::serve(served.stream, served.origin, settings).await;
+    let Served {
+        stream,
+        is_h2,
+        origin,
+        slot,
+        ..
+    } = served;
+    if is_h2 {
+        Box::pin(async move {
+            let _slot = slot;
+            http2::serve(stream, origin, settings).await;
+        })
     } else {
-        http1::serve(served.stream, served.origin, settings).await;
+        Box::pin(async move {
+            let _slot = slot;
+            http1::serve(stream, origin, settings).await;
+        })
     }
 }

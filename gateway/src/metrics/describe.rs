@@ -75,6 +75,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
     }
     let gauges = [
         ("gateway_connections_open", "Connections open."),
+        (
+            "gateway_connections_hibernating",
+            "Open connections on which nothing is asked, and whose buffers are released.",
+        ),
         ("gateway_tunnels_open", "Tunnels open."),
         (
             "gateway_chain_cache_entries",

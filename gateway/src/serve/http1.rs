@@ -16,8 +16,8 @@ use hyper::service::service_fn;
 
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward};
-use crate::metrics::Deadline;
 use crate::serve::Settings;
+use crate::serve::asleep::{Woken, asleep};
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
 use crate::tls::stream::TlsStream;
 
@@ -57,9 +57,8 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
             Outcome::Quiet => {}
         }
         origin.token.forget();
-        if !asleep(&stream, &origin, settings).await {
-            stream.close().await;
-            return;
+        if asleep(&stream, &origin, settings).await != Woken::Device {
+            return stream.close().await;
         }
     }
 }
@@ -132,28 +131,5 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
         let unrouted = origin.worker.unrouted();
         unrouted.answered(StatusCode::BAD_REQUEST, Duration::ZERO);
         origin.activity.leave_unread();
-    }
-}
-
-/// Waits for the next byte. Whether the connection is to be served further.
-async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool {
-    if stream.has_plaintext() {
-        return true;
-    }
-    let (_, since) = origin.activity.phase();
-    let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
-    tokio::select! {
-        biased;
-        denied = origin.place.denied() => {
-            origin.ended(denied);
-            false
-        }
-        // Before the drain, so that a request that has come already is answered in a drain too.
-        readable = stream.readable() => readable.is_ok(),
-        () = origin.worker.drain().started() => false,
-        () = tokio::time::sleep_until(idle) => {
-            origin.worker.metrics().timed_out(Deadline::Idle);
-            false
-        }
     }
 }
