@@ -300,6 +300,8 @@ fn settings(
         serve: serve::Settings {
             request_head_timeout: timeouts.duration("request_head", Duration::from_secs(10)),
             idle_timeout: timeouts.duration("idle", Duration::from_secs(5 * 60)),
+            websocket_idle_timeout: timeouts
+                .duration("websocket_idle", Duration::from_secs(60 * 60)),
             max_request_head: limits.size("request_head", 16 * 1024),
             max_request_headers: limits.integer("request_headers", 100, 1, 10_000),
             max_concurrent_streams: u32::try_from(limits.integer("streams", 100, 1, 10_000))

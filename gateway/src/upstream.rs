@@ -88,6 +88,7 @@ impl Limits {
 /// An upstream as one worker uses it.
 pub struct Upstream {
     pools: Vec<Rc<Pool>>,
+    protocol: Protocol,
     next: Cell<usize>,
     metrics: metrics::Upstream,
 }
@@ -104,6 +105,7 @@ impl Upstream {
             .collect();
         Self {
             pools,
+            protocol: settings.protocol,
             next: Cell::new(0),
             metrics: metrics.upstream(&settings.name),
         }
@@ -112,6 +114,11 @@ impl Upstream {
     /// Its metrics.
     pub fn metrics(&self) -> &metrics::Upstream {
         &self.metrics
+    }
+
+    /// Whether a connection may go on in another protocol, which HTTP/2 cannot (RFC 9113, 8.6).
+    pub fn may_switch(&self) -> bool {
+        self.protocol == Protocol::Http1
     }
 
     /// Closes pooled connections that were not used for too long.

@@ -16,10 +16,11 @@ use hyper::service::service_fn;
 
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward};
-use crate::serve::Settings;
 use crate::serve::asleep::{Woken, asleep};
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
+use crate::serve::{Settings, joined};
 use crate::tls::stream::TlsStream;
+use crate::upstream::Upgraded;
 
 /// The count of header fields that hyper parses without allocating.
 const HEADERS_ON_STACK: usize = 100;
@@ -50,6 +51,11 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
         // Boxed: what an awake connection needs is freed before the connection rests.
         let (taken_back, outcome) = Box::pin(awake(stream, &origin, settings)).await;
         stream = taken_back;
+        if let Some(upgraded) = origin.upgraded.take() {
+            let Upgraded { io, leftover, .. } = *upgraded;
+            let (ahead, idle_timeout) = (leftover.to_vec(), settings.websocket_idle_timeout);
+            return joined::serve(stream, io, ahead, &origin, idle_timeout).await;
+        }
         match outcome {
             Outcome::Ended if origin.activity.has_unread() => return stream.linger().await,
             Outcome::Ended => return,
