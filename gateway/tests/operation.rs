@@ -333,14 +333,14 @@ fn what_needs_a_restart_says_so() {
     let good = Setup::new(fleet.upstream.address());
     type Change = fn(&mut Setup);
     let changes: [(&str, Change); 7] = [
+        ("server.handover_socket", |setup| {
+            setup.grace = "5s\"\nhandover_socket = \"handover".into()
+        }),
         ("listeners", |setup| setup.listener = "127.0.0.1:1".into()),
         ("admin", |setup| {
             setup.more = "[admin]\naddress = \"127.0.0.1:1\"".into()
         }),
         ("server.workers", |setup| setup.workers = 2),
-        ("server.shutdown_grace_period", |setup| {
-            setup.grace = "1s".into()
-        }),
         ("limits.connections", |setup| {
             setup.more = "[limits]\nconnections = 5".into()
         }),
@@ -357,7 +357,9 @@ fn what_needs_a_restart_says_so() {
         let error = fleet.gateway.reload(&fleet.pki, &setup).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("{key} cannot change while the gateway runs; restart it")
+            format!(
+                "{key} cannot change while the gateway runs; restart it, with --take-over if no connection may be lost"
+            )
         );
         assert_eq!(
             fleet

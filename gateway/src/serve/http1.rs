@@ -9,11 +9,13 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::service_fn;
 
+use crate::drain::Leave;
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward};
 use crate::metrics::Deadline;
@@ -47,34 +49,49 @@ enum Outcome {
 
 pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
     let builder = builder(settings);
+    let leave = origin.worker.drain().leave();
     loop {
-        let service = service_fn(|request: Request<Incoming>| {
-            let origin = Rc::clone(&origin);
-            forward(origin, request)
-        });
+        let service = service_fn(|request: Request<Incoming>| answer(&origin, &leave, request));
         let mut connection = Box::new(builder.serve_connection(stream, service));
-        let outcome = awake(&mut connection, &origin, settings).await;
+        let outcome = awake(&mut connection, &origin, &leave, settings).await;
         let parts = connection.into_parts();
         stream = parts.io;
         match outcome {
-            Outcome::Ended if origin.activity.has_unread() => return stream.linger().await,
+            // In a drain the next request may be under way; a reset would hide that it was not looked at.
+            Outcome::Ended if origin.activity.has_unread() || leave.is_told() => {
+                return stream.linger().await;
+            }
             Outcome::Ended => return,
             Outcome::Denied => return stream.close().await,
             Outcome::Quiet => {}
         }
         stream.unread(&parts.read_buf);
         origin.token.forget();
-        if !asleep(&stream, &origin, settings).await {
-            stream.close().await;
-            return;
+        if !asleep(&stream, &origin, &leave, settings).await {
+            return stream.close_and_linger().await;
         }
     }
+}
+
+/// Answers a request; in a drain, the device is told that there is no next one on this connection (RFC 9112, 9.6).
+async fn answer(
+    origin: &Rc<Origin>,
+    leave: &Leave<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let mut response = forward(Rc::clone(origin), request).await?;
+    if leave.is_told() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
 }
 
 /// Drives hyper until the connection ends or has been quiet for a while.
 async fn awake<S>(
     connection: &mut Connection<TlsStream, S>,
     origin: &Origin,
+    leave: &Leave<'_>,
     settings: Settings,
 ) -> Outcome
 where
@@ -85,8 +102,8 @@ where
         >,
 {
     let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Rests);
-    let drain = origin.worker.drain().started();
-    tokio::pin!(drain);
+    let due = leave.due();
+    tokio::pin!(due);
     let mut draining = false;
     std::future::poll_fn(|cx| {
         if let Poll::Ready(denied) = origin.place.poll_denied(cx) {
@@ -95,7 +112,7 @@ where
         }
         // The connection goes first: a request that has come already is answered, drain or not.
         let mut progress = Pin::new(&mut *connection).poll(cx);
-        if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
+        if progress.is_pending() && !draining && due.as_mut().poll(cx).is_ready() {
             draining = true;
             Pin::new(&mut *connection).graceful_shutdown();
             progress = Pin::new(&mut *connection).poll(cx);
@@ -129,7 +146,12 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
 }
 
 /// Waits for the next byte. Whether the connection is to be served further.
-async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool {
+async fn asleep(
+    stream: &TlsStream,
+    origin: &Origin,
+    leave: &Leave<'_>,
+    settings: Settings,
+) -> bool {
     if stream.has_plaintext() {
         return true;
     }
@@ -143,7 +165,7 @@ async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool
         }
         // Before the drain, so that a request that has come already is answered in a drain too.
         readable = stream.readable() => readable.is_ok(),
-        () = origin.worker.drain().started() => false,
+        () = leave.due() => false,
         () = tokio::time::sleep_until(idle) => {
             origin.worker.metrics().timed_out(Deadline::Idle);
             false

@@ -47,8 +47,9 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
     let service = service_fn(|request: Request<Incoming>| forward(Rc::clone(&origin), request));
     let mut connection = Box::pin(builder.serve_connection(stream, service));
     let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Waits);
-    let drain = origin.worker.drain().started();
-    tokio::pin!(drain);
+    let leave = origin.worker.drain().leave();
+    let told = leave.told();
+    tokio::pin!(told);
     let mut draining = false;
     let farewell = tokio::time::sleep(FAREWELL);
     tokio::pin!(farewell);
@@ -60,7 +61,7 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
         }
         // The connection goes first: a request that has come already is answered, drain or not.
         let mut progress = connection.as_mut().poll(cx);
-        if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
+        if progress.is_pending() && !draining && told.as_mut().poll(cx).is_ready() {
             draining = true;
             connection.as_mut().graceful_shutdown();
             progress = connection.as_mut().poll(cx);
