@@ -210,7 +210,7 @@ mod tests {
         for variation in [usual, varied] {
             let text = configuration(upstream, &variation);
             let config = gateway::config::Config::parse(&text, Path::new("")).unwrap();
-            assert_eq!(config.workers, Some(1));
+            assert_eq!(config.server.workers, Some(1));
         }
     }
 }
