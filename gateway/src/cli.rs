@@ -343,7 +343,7 @@ async fn serve(
     signals: &mut OtherSignals,
     manager: &ServiceManager,
 ) -> io::Result<()> {
-    let mut upgrade = Upgrade::new();
+    let mut upgrade = Upgrade::of_this_process();
     let mut upkeep = tokio::time::interval(Duration::from_secs(1));
     let mut lists = server.borrow().refresh_lists();
     let mut watch = start_watch(server, path);

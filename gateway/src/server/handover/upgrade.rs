@@ -21,7 +21,7 @@ pub struct Upgrade {
 
 impl Upgrade {
     /// To be made when the process starts.
-    pub fn new() -> Self {
+    pub fn of_this_process() -> Self {
         Self {
             program: std::env::current_exe(),
             child: None,
