@@ -119,6 +119,12 @@ impl Config {
             let lists = [&named.anchors, &named.intermediates, &named.crls];
             files.extend(lists.into_iter().flatten().cloned());
         }
+        for upstream in &self.upstreams {
+            files.extend(upstream.tls.anchors.iter().cloned());
+            if let Some((certificate, key)) = &upstream.tls.credentials {
+                files.extend([certificate.clone(), key.clone()]);
+            }
+        }
         files
     }
 
@@ -149,8 +155,8 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let tls_settings = tls_settings(&mut tls);
     tls.finish();
 
-    let upstreams = upstream::read(file);
-    let listeners = listener::read(file);
+    let upstreams = upstream::read(file, base);
+    let listeners = listener::read(file, &upstreams);
     let routes = route::read(file, &upstreams);
     let mut cache = file.table("chain_cache", false);
     let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);
@@ -286,6 +292,8 @@ fn settings(
         serve: serve::Settings {
             request_head_timeout: timeouts.duration("request_head", Duration::from_secs(10)),
             idle_timeout: timeouts.duration("idle", Duration::from_secs(5 * 60)),
+            websocket_idle_timeout: timeouts
+                .duration("websocket_idle", Duration::from_secs(60 * 60)),
             max_request_head: limits.size("request_head", 16 * 1024),
             max_request_headers: limits.integer("request_headers", 100, 1, 10_000),
             max_concurrent_streams: u32::try_from(limits.integer("streams", 100, 1, 10_000))

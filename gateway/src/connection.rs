@@ -14,27 +14,32 @@ use crate::worker::Worker;
 /// Takes a connection from accept to close. Whatever goes wrong ends this connection only, and is counted once.
 pub(crate) async fn run(worker: Rc<Worker>, listener: usize, accepted: Accepted) {
     let metrics = Arc::clone(worker.metrics());
-    let Some(listener) = metrics.listener(listener) else {
+    let Some(counted) = metrics.listener(listener) else {
         return;
     };
-    let _open = listener.opened();
+    let _open = counted.opened();
     let admitted = match worker.admission().admit(accepted) {
         Ok(admitted) => admitted,
         Err(shed) => return metrics.shed(shed),
     };
     // What leads to a served connection is far larger than one; boxed, it is freed before serving starts.
-    let Some(served) = Box::pin(establish(worker, listener, admitted)).await else {
+    let Some(served) = Box::pin(establish(worker, listener, counted, admitted)).await else {
         return;
     };
-    Box::pin(serve::connection(served)).await;
+    serve::connection(served).await;
 }
 
 /// From the first byte of the handshake to a connection that may be served; `None` where it came to nothing.
-async fn establish(worker: Rc<Worker>, listener: &Listener, admitted: Admitted) -> Option<Served> {
+async fn establish(
+    worker: Rc<Worker>,
+    listener: usize,
+    counted: &Listener,
+    admitted: Admitted,
+) -> Option<Served> {
     let peer = admitted.peer();
-    let (config, settings) = worker.handshake_configuration();
+    let (config, settings) = worker.handshake_configuration(listener)?;
     let (handshaked, report) = handshake::perform(admitted, config, worker.turns(), settings).await;
-    listener.handshake(&report);
+    counted.handshake(&report);
     if let Some(failure) = report.failure {
         tracing::debug!(%peer, reason = failure.label(), "{failure}");
     }
@@ -42,7 +47,7 @@ async fn establish(worker: Rc<Worker>, listener: &Listener, admitted: Admitted) 
     let responder = worker.ask_responder(&handshaked).await;
     let now = clock::unix_seconds();
     match worker.authorize(handshaked.peer_identity(), responder, now) {
-        Ok(permit) => Some(Served::new(worker, handshaked, permit)),
+        Ok(permit) => Some(Served::new(worker, listener, handshaked, permit)),
         Err(denied) => {
             worker.metrics().denied(denied);
             let device = handshaked.peer_identity().device_id();

@@ -137,6 +137,7 @@ pub struct Handshaked {
     stream: TlsStream,
     peer_identity: Peer,
     subject: Option<Subject>,
+    server_name: Option<Box<str>>,
     peer: std::net::SocketAddr,
     connection: Slot,
     is_h2: bool,
@@ -157,6 +158,11 @@ impl Handshaked {
     /// The device's address.
     pub fn peer(&self) -> std::net::SocketAddr {
         self.peer
+    }
+
+    /// The server name that the device asked for.
+    pub(crate) fn take_server_name(&mut self) -> Option<Box<str>> {
+        self.server_name.take()
     }
 
     /// Whether ALPN chose HTTP/2.
@@ -225,6 +231,7 @@ pub async fn perform(
                     stream,
                     peer_identity,
                     subject: session.known().and_then(|known| known.subject.clone()),
+                    server_name: session.take_server_name(),
                     peer,
                     connection,
                     is_h2,

@@ -8,10 +8,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock;
+use crate::serve;
 
 /// One configured listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,17 @@ pub struct Settings {
     pub name: String,
     /// The address; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// What is spoken inside TLS.
+    pub protocol: Protocol,
+}
+
+/// What is spoken inside TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP, by routes.
+    Http,
+    /// Anything: bytes both ways to one upstream.
+    Tcp(serve::tcp::Settings),
 }
 
 /// How many connections the kernel completes ahead of the gateway. Storms are shed by admission, which can tell who is
@@ -103,7 +115,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
-        Some(Protocol::TCP),
+        Some(socket2::Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
     Ok(socket)

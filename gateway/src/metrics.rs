@@ -4,6 +4,7 @@
 //! It serves nothing itself; `admin` renders what is here.
 
 mod describe;
+mod tunnel;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,11 +21,15 @@ use crate::authorize::Denied;
 use crate::fetch::FetchError;
 use crate::handshake::{Failure, Kind, Report};
 use crate::ocsp::Outcome;
+use crate::serve::activity::Flood;
 use crate::tls::resumption::Declined;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
+use crate::upstream::UpstreamError;
 use crate::verify::Refusal;
 use crate::verify::revocation::ListInfo;
+
+pub use tunnel::{TunnelOutcome, Tunnels};
 
 /// How fetching a revocation list can end, besides the errors of [`FetchError`].
 const LIST_FETCHES: [&str; 4] = ["ok", "not_modified", "unusable_list", "internal"];
@@ -46,6 +51,7 @@ pub struct Metrics {
     denied: Vec<(Denied, Counter)>,
     ended: Vec<(Denied, Counter)>,
     timeouts: Vec<(Deadline, Counter)>,
+    floods: Vec<(Flood, Counter)>,
     reloads: [Counter; 2],
     fetches: Vec<(&'static str, Counter)>,
     responders: Vec<(Outcome, Counter)>,
@@ -86,9 +92,11 @@ impl Deadline {
 pub struct Listener {
     connections: Counter,
     open: Gauge,
+    hibernating: Gauge,
     handshakes_ok: Vec<(Kind, Counter, Histogram)>,
     handshakes_failed: Vec<(Kind, &'static str, Counter)>,
     tickets: Tickets,
+    tunnels: Tunnels,
 }
 
 /// The gateway-wide ticket and cache counters; every listener has handles to the same ones.
@@ -100,7 +108,7 @@ struct Tickets {
     findings: Vec<(Finding, Counter)>,
 }
 
-/// Counts a connection as open until it is dropped.
+/// Counts a connection as open, or as hibernating, until it is dropped.
 #[derive(Debug)]
 pub struct Open(Gauge);
 
@@ -135,6 +143,7 @@ pub struct Endpoint {
     pub connections: Counter,
     /// Connections open.
     pub open: Gauge,
+    failures: Vec<(&'static str, Counter)>,
 }
 
 impl Endpoint {
@@ -143,6 +152,13 @@ impl Endpoint {
         self.connections.increment(1);
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    /// Counts what went wrong with a connection to the endpoint, or with a request on it.
+    pub fn failed(&self, error: &UpstreamError) {
+        if let Some(label) = error.label() {
+            count(&self.failures, label);
+        }
     }
 }
 
@@ -263,6 +279,15 @@ impl Metrics {
                 )
             })
             .into();
+        let floods = Flood::ALL
+            .map(|kind| {
+                let labels = [("kind", kind.label())];
+                (
+                    kind,
+                    register.counter("gateway_http2_floods_total", &labels),
+                )
+            })
+            .into();
         let reloads = ["ok", "failed"]
             .map(|outcome| register.counter("gateway_reloads_total", &[("outcome", outcome)]));
         let fetches = LIST_FETCHES
@@ -294,6 +319,7 @@ impl Metrics {
             denied,
             ended,
             timeouts,
+            floods,
             reloads,
             fetches,
             responders,
@@ -319,10 +345,18 @@ impl Metrics {
     /// The handles of one endpoint of an upstream.
     pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Endpoint {
         let register = Registrar(&self.recorder);
-        let labels = [("upstream", upstream), ("endpoint", endpoint)];
+        let [of, at] = [("upstream", upstream), ("endpoint", endpoint)];
+        let labels = [of, at];
         Endpoint {
             connections: register.counter("gateway_upstream_connections_total", &labels),
             open: register.gauge("gateway_upstream_connections_open", &labels),
+            failures: UpstreamError::LABELS
+                .map(|reason| {
+                    let labels = [of, at, ("reason", reason)];
+                    let name = "gateway_upstream_failures_total";
+                    (reason, register.counter(name, &labels))
+                })
+                .into(),
         }
     }
 
@@ -349,6 +383,11 @@ impl Metrics {
     /// Counts a deadline that passed.
     pub fn timed_out(&self, deadline: Deadline) {
         count(&self.timeouts, deadline);
+    }
+
+    /// Counts an HTTP/2 connection that was ended because it kept the gateway busy for nothing.
+    pub fn flooded(&self, kind: Flood) {
+        count(&self.floods, kind);
     }
 
     /// Counts an attempt to fetch a revocation list: what is in `LIST_FETCHES`, or one of [`FetchError::LABELS`].
@@ -451,10 +490,17 @@ impl Listener {
         Self {
             connections: register.counter("gateway_connections_total", &[("listener", name)]),
             open: register.gauge("gateway_connections_open", &[("listener", name)]),
+            hibernating: register.gauge("gateway_connections_hibernating", &[("listener", name)]),
             handshakes_ok,
             handshakes_failed,
             tickets,
+            tunnels: Tunnels::register(register, name),
         }
+    }
+
+    /// Those of its tunnels.
+    pub fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// Counts an accepted connection, as open until the answer is dropped.
@@ -462,6 +508,12 @@ impl Listener {
         self.connections.increment(1);
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    /// Counts an open connection as hibernating until the answer is dropped.
+    pub fn hibernates(&self) -> Open {
+        self.hibernating.increment(1.0);
+        Open(self.hibernating.clone())
     }
 
     /// Counts a handshake and what it did with tickets and the cache.

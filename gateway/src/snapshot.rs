@@ -4,6 +4,7 @@
 //! handshake and the new routes. It binds nothing.
 
 mod lasting;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use rustls::ServerConfig;
 use crate::clock;
 use crate::config::{self, Config, Settings};
 use crate::headers::token::Signer;
+use crate::listener::Protocol;
 use crate::route::Router;
 use crate::tls::credentials::{self, CredentialError};
 use crate::tls::session::{DomainSessions, Hooks};
@@ -24,6 +26,7 @@ use crate::upstream;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
+pub use upstreams::Reachable;
 
 /// Why a configuration that parsed cannot be put into force.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,14 @@ pub enum BuildError {
     /// The key that signs tokens.
     #[error("identity_headers.token.key: {0}")]
     Token(String),
+    /// The name by which an upstream's endpoints are verified.
+    #[error("{key}: {error}")]
+    ServerName {
+        /// The configuration key.
+        key: String,
+        /// What is wrong.
+        error: upstream::tls::BadName,
+    },
     /// The configuration itself, where it is checked together with what it names.
     #[error(transparent)]
     Config(#[from] config::ConfigError),
@@ -73,9 +84,10 @@ pub struct Snapshot {
     generation: u64,
     settings: Settings,
     domains: Arc<Domains>,
-    server_config: Arc<ServerConfig>,
+    /// In the order of the listeners.
+    services: Vec<Service>,
     router: Router,
-    upstreams: Vec<upstream::Settings>,
+    upstreams: Vec<Reachable>,
     signer: Option<Arc<Signer>>,
 }
 
@@ -103,6 +115,13 @@ impl Snapshot {
                 Err(more) => errors.extend(more),
             }
         }
+        let mut upstreams = Vec::new();
+        for (index, settings) in config.upstreams.iter().enumerate() {
+            match upstreams::build(settings, index) {
+                Ok(reachable) => upstreams.push(reachable),
+                Err(more) => errors.extend(more),
+            }
+        }
         errors.extend(secret.err());
         let signer = match signer.transpose() {
             Ok(signer) => signer,
@@ -117,16 +136,20 @@ impl Snapshot {
         let domains = sessions.iter().map(DomainSessions::domain).cloned();
         let domains = Arc::new(Domains::new(domains.collect()));
         let hooks = Hooks::new(Arc::clone(&domains), sessions, config.resumption.clone());
-        let alpn = [ALPN_H2, ALPN_HTTP11];
-        let server_config = tls::server_config(&config.tls, &alpn, Arc::new(hooks))
+        let hooks = Arc::new(hooks);
+        let services = config
+            .listeners
+            .iter()
+            .map(|listener| Service::build(&listener.protocol, &config.tls, &hooks))
+            .collect::<Result<_, _>>()
             .map_err(|error| vec![error.into()])?;
         let snapshot = Self {
             generation,
             settings: config.settings,
             domains,
-            server_config: Arc::new(server_config),
+            services,
             router: Router::new(config.routes.clone()),
-            upstreams: config.upstreams.clone(),
+            upstreams,
             signer,
         };
         Ok((snapshot, lists))
@@ -147,9 +170,16 @@ impl Snapshot {
         &self.domains
     }
 
-    /// The TLS configuration.
-    pub fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server_config)
+    /// The TLS configuration of the listener with this index.
+    pub fn server_config(&self, listener: usize) -> Option<Arc<ServerConfig>> {
+        let service = self.services.get(listener)?;
+        Some(Arc::clone(&service.server_config))
+    }
+
+    /// What the listener with this index speaks inside TLS.
+    pub fn protocol(&self, listener: usize) -> Option<Arc<Protocol>> {
+        let service = self.services.get(listener)?;
+        Some(Arc::clone(&service.protocol))
     }
 
     /// The routes.
@@ -163,8 +193,33 @@ impl Snapshot {
     }
 
     /// The upstreams, in the configuration's order.
-    pub fn upstreams(&self) -> &[upstream::Settings] {
+    pub fn upstreams(&self) -> &[Reachable] {
         &self.upstreams
+    }
+}
+
+/// One listener's part of a configuration. The hooks are the same for all: a ticket of one listener is honoured on another.
+#[derive(Debug)]
+struct Service {
+    protocol: Arc<Protocol>,
+    server_config: Arc<ServerConfig>,
+}
+
+impl Service {
+    fn build(
+        protocol: &Protocol,
+        tls: &tls::Settings,
+        hooks: &Arc<Hooks>,
+    ) -> Result<Self, rustls::Error> {
+        let alpn: Vec<&[u8]> = match protocol {
+            Protocol::Http => vec![ALPN_H2, ALPN_HTTP11],
+            Protocol::Tcp(settings) => settings.alpn.iter().map(String::as_bytes).collect(),
+        };
+        let server_config = tls::server_config(tls, &alpn, Arc::clone(hooks))?;
+        Ok(Self {
+            protocol: Arc::new(protocol.clone()),
+            server_config: Arc::new(server_config),
+        })
     }
 }
 

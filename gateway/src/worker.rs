@@ -24,7 +24,7 @@ use crate::listener;
 use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
 use crate::route::Routed;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Reachable, Snapshot};
 use crate::upstream::Upstream;
 
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
@@ -74,10 +74,14 @@ impl Worker {
         self.snapshot.load()
     }
 
-    /// What a handshake that begins now goes by.
-    pub fn handshake_configuration(&self) -> (Arc<ServerConfig>, handshake::Settings) {
+    /// What a handshake that begins now on the listener with this index goes by.
+    pub fn handshake_configuration(
+        &self,
+        listener: usize,
+    ) -> Option<(Arc<ServerConfig>, handshake::Settings)> {
         let snapshot = self.snapshot();
-        (snapshot.server_config(), snapshot.settings().handshake)
+        let config = snapshot.server_config(listener)?;
+        Some((config, snapshot.settings().handshake))
     }
 
     /// Asks a responder about the certificate that `handshaked` is of, where its trust domain wants that.
@@ -149,14 +153,28 @@ impl Worker {
 
     /// The upstream that `routed` names in `snapshot`.
     pub fn upstream(&self, snapshot: &Snapshot, routed: Routed) -> Option<Rc<Upstream>> {
+        self.upstream_at(snapshot, routed.upstream())
+    }
+
+    /// The upstream that `snapshot` calls `name`.
+    pub fn upstream_named(&self, snapshot: &Snapshot, name: &str) -> Option<Rc<Upstream>> {
+        let is_named = |upstream: &Reachable| upstream.settings.name == name;
+        let index = snapshot.upstreams().iter().position(is_named)?;
+        self.upstream_at(snapshot, index)
+    }
+
+    fn upstream_at(&self, snapshot: &Snapshot, index: usize) -> Option<Rc<Upstream>> {
         let mut upstreams = self.upstreams.borrow_mut();
         if upstreams.generation != Some(snapshot.generation()) {
             // Requests in flight keep the old ones alive until they are done.
-            let build = |settings| Rc::new(Upstream::new(settings, &self.metrics));
+            let build = |reachable: &Reachable| {
+                let Reachable { settings, targets } = reachable;
+                Rc::new(Upstream::new(settings, targets, &self.metrics))
+            };
             upstreams.built = snapshot.upstreams().iter().map(build).collect();
             upstreams.generation = Some(snapshot.generation());
         }
-        upstreams.built.get(routed.upstream()).cloned()
+        upstreams.built.get(index).cloned()
     }
 
     fn sweep(&self) {
@@ -203,7 +221,7 @@ async fn serve(start: Start) -> io::Result<()> {
     let _ = start.accepting.send(());
     drop(start.accepting);
     let mut stop = start.stop;
-    let mut sweep = tokio::time::interval(Duration::from_secs(5));
+    let mut sweep = tokio::time::interval(SWEEP);
     let ending = loop {
         tokio::select! {
             stopped = stop.wait_for(|stop| matches!(stop, Stop::Now(_))) => match stopped.as_deref() {
@@ -226,6 +244,9 @@ async fn serve(start: Start) -> io::Result<()> {
     drained(&worker, ending.grace).await;
     Ok(())
 }
+
+/// How often unused connections to upstreams are looked at: one that the endpoint closed takes up a descriptor until then.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a certificate of an open connection has expired.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);

@@ -36,6 +36,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Connections ended by a deadline after the handshake.",
         ),
         (
+            "gateway_http2_floods_total",
+            "HTTP/2 connections ended because they kept the gateway busy for nothing.",
+        ),
+        (
             "gateway_requests_total",
             "Requests by upstream and class of status.",
         ),
@@ -43,7 +47,16 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "gateway_upstream_connections_total",
             "Connections opened to upstreams.",
         ),
+        (
+            "gateway_upstream_failures_total",
+            "What went wrong with connections to endpoints and requests on them, by reason.",
+        ),
         ("gateway_reloads_total", "Configuration reloads."),
+        ("gateway_tunnels_total", "Tunnels by how they ended."),
+        (
+            "gateway_tunnel_bytes_total",
+            "Bytes that went through tunnels, counted when they end.",
+        ),
         (
             "gateway_revocation_checks_total",
             "What the revocation lists said in full handshakes about the worst certificate of the chain.",
@@ -62,6 +75,11 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
     }
     let gauges = [
         ("gateway_connections_open", "Connections open."),
+        (
+            "gateway_connections_hibernating",
+            "Open connections on which nothing is asked, and whose buffers are released.",
+        ),
+        ("gateway_tunnels_open", "Tunnels open."),
         (
             "gateway_chain_cache_entries",
             "Verified chains in the cache.",

@@ -18,10 +18,11 @@ use hyper::service::service_fn;
 use crate::drain::Leave;
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward};
-use crate::metrics::Deadline;
-use crate::serve::Settings;
+use crate::serve::asleep::{Woken, asleep};
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
+use crate::serve::{Settings, joined};
 use crate::tls::stream::TlsStream;
+use crate::upstream::Upgraded;
 
 /// The count of header fields that hyper parses without allocating.
 const HEADERS_ON_STACK: usize = 100;
@@ -48,14 +49,16 @@ enum Outcome {
 }
 
 pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
-    let builder = builder(settings);
     let leave = origin.worker.drain().leave();
     loop {
-        let service = service_fn(|request: Request<Incoming>| answer(&origin, &leave, request));
-        let mut connection = Box::new(builder.serve_connection(stream, service));
-        let outcome = awake(&mut connection, &origin, &leave, settings).await;
-        let parts = connection.into_parts();
-        stream = parts.io;
+        // Boxed: what an awake connection needs is freed before the connection rests.
+        let (taken_back, outcome) = Box::pin(awake(stream, &origin, &leave, settings)).await;
+        stream = taken_back;
+        if let Some(upgraded) = origin.upgraded.take() {
+            let Upgraded { io, leftover, .. } = *upgraded;
+            let (ahead, idle_timeout) = (leftover.to_vec(), settings.websocket_idle_timeout);
+            return joined::serve(stream, io, ahead, &origin, idle_timeout).await;
+        }
         match outcome {
             // In a drain the next request may be under way; a reset would hide that it was not looked at.
             Outcome::Ended if origin.activity.has_unread() || leave.is_told() => {
@@ -65,10 +68,11 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
             Outcome::Denied => return stream.close().await,
             Outcome::Quiet => {}
         }
-        stream.unread(&parts.read_buf);
         origin.token.forget();
-        if !asleep(&stream, &origin, &leave, settings).await {
-            return stream.close_and_linger().await;
+        match asleep(&stream, &origin, leave.due(), settings).await {
+            Woken::Device => {}
+            Woken::Denied => return stream.close().await,
+            Woken::Drain | Woken::Idle => return stream.close_and_linger().await,
         }
     }
 }
@@ -87,8 +91,24 @@ async fn answer(
     Ok(response)
 }
 
+/// Serves `stream` until it ends or has been quiet for a while, and gives it back with what was read too early.
+async fn awake(
+    stream: TlsStream,
+    origin: &Rc<Origin>,
+    leave: &Leave<'_>,
+    settings: Settings,
+) -> (TlsStream, Outcome) {
+    let service = service_fn(|request: Request<Incoming>| answer(origin, leave, request));
+    let mut connection = builder(settings).serve_connection(stream, service);
+    let outcome = drive(&mut connection, origin, leave, settings).await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io;
+    stream.unread(&parts.read_buf);
+    (stream, outcome)
+}
+
 /// Drives hyper until the connection ends or has been quiet for a while.
-async fn awake<S>(
+async fn drive<S>(
     connection: &mut Connection<TlsStream, S>,
     origin: &Origin,
     leave: &Leave<'_>,
@@ -142,33 +162,5 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
         let unrouted = origin.worker.unrouted();
         unrouted.answered(StatusCode::BAD_REQUEST, Duration::ZERO);
         origin.activity.leave_unread();
-    }
-}
-
-/// Waits for the next byte. Whether the connection is to be served further.
-async fn asleep(
-    stream: &TlsStream,
-    origin: &Origin,
-    leave: &Leave<'_>,
-    settings: Settings,
-) -> bool {
-    if stream.has_plaintext() {
-        return true;
-    }
-    let (_, since) = origin.activity.phase();
-    let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
-    tokio::select! {
-        biased;
-        denied = origin.place.denied() => {
-            origin.ended(denied);
-            false
-        }
-        // Before the drain, so that a request that has come already is answered in a drain too.
-        readable = stream.readable() => readable.is_ok(),
-        () = leave.due() => false,
-        () = tokio::time::sleep_until(idle) => {
-            origin.worker.metrics().timed_out(Deadline::Idle);
-            false
-        }
     }
 }
