@@ -22,6 +22,7 @@ use crate::live::Place;
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
 use crate::upstream::UpstreamError;
+use crate::upstream::body::UpstreamBody;
 use crate::worker::Worker;
 use body::{RequestBody, ResponseBody};
 pub use exchange::Exchange;
@@ -79,27 +80,21 @@ pub async fn forward(
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
     let exchange = Exchange::start(Rc::clone(&origin));
     match answer(&origin, &exchange, request).await {
-        Ok((mut response, lease, upload)) => {
+        Ok(mut response) => {
             headers::remove_hop_by_hop(response.headers_mut());
             exchange.status.set(Some(response.status()));
             *response.version_mut() = Version::HTTP_11;
-            Ok(response.map(|body| ResponseBody::upstream(body, lease, upload, exchange)))
+            Ok(response.map(|body| ResponseBody::upstream(body, exchange)))
         }
         Err(refused) => Ok(short(refused, exchange)),
     }
 }
 
-type Answered = (
-    Response<Incoming>,
-    crate::upstream::pool::Lease,
-    Rc<body::UploadState>,
-);
-
 async fn answer(
     origin: &Origin,
     exchange: &Rc<Exchange>,
     request: Request<Incoming>,
-) -> Result<Answered, Refused> {
+) -> Result<Response<UpstreamBody>, Refused> {
     let snapshot = origin.worker.snapshot();
     let limit = snapshot.settings().forward.max_request_body;
     let request = request.map(|body| RequestBody::new(body, limit, exchange));
@@ -147,21 +142,23 @@ async fn answer(
     });
     let request = upstream_request(request, host, token, origin);
     let upload = request.body().state();
-    match upstream.send(request, &upload, exchange.started).await {
+    match upstream.send(request, exchange.started).await {
         // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
-        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Refused::Broken)
         }
-        Ok((response, lease)) => Ok((response, lease, upload)),
+        Ok(response) => Ok(response),
         Err(error) => {
             if upload.is_too_large() {
                 return Err(Refused::BodyTooLarge);
             }
             tracing::debug!(%error, device = origin.permit.device_id(), "no response from the upstream");
             Err(match error {
-                UpstreamError::Unreachable(_) => Refused::Unreachable,
+                UpstreamError::Unreachable(_)
+                | UpstreamError::QueueFull
+                | UpstreamError::QueueTimeout => Refused::Unreachable,
                 UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refused::Timeout,
-                UpstreamError::Broken(_) => Refused::Broken,
+                UpstreamError::Broken(_) | UpstreamError::Tls(_) => Refused::Broken,
             })
         }
     }

@@ -3,6 +3,9 @@
 //! Each worker has its own upstreams and its own pools; nothing is shared between threads. It knows no device: who may ask
 //! for what was decided before.
 
+pub mod body;
+pub mod connect;
+pub mod error;
 pub mod pool;
 
 use std::cell::Cell;
@@ -10,11 +13,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
-use crate::clock;
-use crate::forward::body::{RequestBody, UploadState};
+use crate::forward::body::RequestBody;
 use crate::metrics::{self, Metrics};
+use body::UpstreamBody;
+use connect::{Address, Protocol, Target};
+pub use error::{SendError, UpstreamError};
 use pool::{Lease, Pool};
 
 /// One configured upstream.
@@ -23,7 +27,9 @@ pub struct Settings {
     /// The name in logs and metrics.
     pub name: String,
     /// Where it is; at least one.
-    pub endpoints: Vec<EndpointAddress>,
+    pub endpoints: Vec<Address>,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Bounds on talking to it.
     pub limits: Limits,
 }
@@ -41,45 +47,8 @@ pub struct Limits {
     pub pool_max_idle: usize,
 }
 
-/// A host and a port, the host as an address or a name that is looked up at each connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointAddress {
-    /// The host.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl std::fmt::Display for EndpointAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-/// Why an upstream gave no response.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// No endpoint could be connected to.
-    #[error("no endpoint can be reached: {0}")]
-    Unreachable(std::io::Error),
-    /// No endpoint could be connected to in time.
-    #[error("connecting took too long")]
-    ConnectTimeout,
-    /// The response's head did not come in time.
-    #[error("the response took too long")]
-    ResponseTimeout,
-    /// The connection broke, or what came was no HTTP.
-    #[error("the upstream broke off: {0}")]
-    Broken(#[from] hyper::Error),
-}
-
 /// An upstream as one worker uses it.
 pub struct Upstream {
-    limits: Limits,
     pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
     metrics: metrics::Upstream,
@@ -93,11 +62,14 @@ impl Upstream {
             .iter()
             .map(|address| {
                 let handles = metrics.endpoint(&settings.name, &address.to_string());
-                Rc::new(Pool::new(address.clone(), settings.limits, handles))
+                let target = Target {
+                    address: address.clone(),
+                    protocol: settings.protocol,
+                };
+                Rc::new(Pool::new(target, settings.limits, handles))
             })
             .collect();
         Self {
-            limits: settings.limits,
             pools,
             next: Cell::new(0),
             metrics: metrics.upstream(&settings.name),
@@ -116,8 +88,7 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` at `now` to an endpoint, round robin, and waits for the head of the response. The lease gives the connection
-    /// back when the response's body is done.
+    /// Sends `request` at `now` to an endpoint, round robin, and waits for the head of the response.
     ///
     /// A pooled connection that turns out to be closed before anything was sent on it is replaced by another; so is an
     /// endpoint that cannot be connected to. Nothing is sent twice.
@@ -127,22 +98,18 @@ impl Upstream {
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,
-        upload: &UploadState,
         now: Instant,
-    ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
-        let mut now = now;
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         loop {
-            let mut lease = self.lease(now).await?;
-            if !lease.is_reused() {
-                now = clock::now();
-            }
-            let sending = lease.send(request);
-            match self.in_time(sending, upload, now).await? {
-                Ok(response) => return Ok((response, lease)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if lease.is_reused() => request = unsent,
-                    _ => return Err(UpstreamError::Broken(error.into_error())),
-                },
+            let lease = self.lease(now).await?;
+            let reused = lease.is_reused();
+            match lease.send(request).await {
+                Ok(response) => return Ok(response),
+                Err(SendError {
+                    unsent: Some(unsent),
+                    ..
+                }) if reused => request = unsent,
+                Err(failed) => return Err(failed.error),
             }
         }
     }
@@ -161,27 +128,5 @@ impl Upstream {
             }
         }
         Err(failure)
-    }
-
-    /// Waits for `sending`, which began at `since`; the time starts anew with every piece of the request's body, and does not
-    /// run while the device is to send more of it: a device that stalls is its own connection's concern.
-    async fn in_time<T>(
-        &self,
-        sending: impl Future<Output = T>,
-        upload: &UploadState,
-        mut since: Instant,
-    ) -> Result<T, UpstreamError> {
-        tokio::pin!(sending);
-        loop {
-            let deadline = tokio::time::Instant::from_std(since + self.limits.response_timeout);
-            match tokio::time::timeout_at(deadline, &mut sending).await {
-                Ok(done) => return Ok(done),
-                Err(_) => match upload.progress() {
-                    Some(last) if last > since => since = last,
-                    _ if upload.is_awaited() => since = clock::now(),
-                    _ => return Err(UpstreamError::ResponseTimeout),
-                },
-            }
-        }
     }
 }

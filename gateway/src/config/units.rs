@@ -1,8 +1,9 @@
 //! Values with a unit, as they are written in the file: `30s`, `64KiB`, `http://127.0.0.1:9000`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::upstream::EndpointAddress;
+use crate::upstream::connect::Address;
 
 /// Parses a duration such as `500ms`, `30s`, `5m`, `12h` or `90d`. Zero is none.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -35,7 +36,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 }
 
 /// Parses an endpoint such as `http://127.0.0.1:9000`.
-pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
+pub(super) fn endpoint(text: &str) -> Result<Address, String> {
     let wrong = |what: &str| format!("\"{text}\" {what}; write http://HOST:PORT");
     let rest = text
         .strip_prefix("http://")
@@ -59,7 +60,10 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
     if host.is_empty() {
         return Err(wrong("has no host"));
     }
-    Ok(EndpointAddress { host, port })
+    Ok(match host.parse() {
+        Ok(ip) => Address::Socket(SocketAddr::new(ip, port)),
+        Err(_) => Address::Name { host, port },
+    })
 }
 
 #[cfg(test)]
@@ -100,10 +104,13 @@ mod tests {
             endpoint("http://127.0.0.1:9000").unwrap().to_string(),
             "127.0.0.1:9000"
         );
-        assert_eq!(endpoint("http://[::1]:9000/").unwrap().host, "::1");
         assert_eq!(
-            endpoint("http://backend.example:80").unwrap().host,
-            "backend.example"
+            endpoint("http://[::1]:9000/").unwrap().to_string(),
+            "[::1]:9000"
+        );
+        assert_eq!(
+            endpoint("http://backend.example:80").unwrap().to_string(),
+            "backend.example:80"
         );
         for wrong in [
             "127.0.0.1:9000",

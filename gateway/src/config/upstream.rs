@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::section::Section;
 use crate::config::units;
+use crate::upstream::connect::Protocol;
 use crate::upstream::{Limits, Settings};
 
 /// Reads all upstreams; what is wrong is noted, and its place kept, because routes name upstreams by place.
@@ -40,6 +41,7 @@ pub(super) fn read(file: &mut Section<'_>) -> Vec<Settings> {
         upstreams.push(Settings {
             name,
             endpoints,
+            protocol: Protocol::Http1,
             limits,
         });
     }

@@ -12,7 +12,8 @@ use hyper::body::Incoming;
 
 use crate::clock;
 use crate::forward::Exchange;
-use crate::upstream::pool::Lease;
+use crate::upstream::UpstreamError;
+use crate::upstream::body::UpstreamBody;
 
 /// A request body on its way to an upstream, cut off where it passes the limit.
 pub struct RequestBody {
@@ -136,29 +137,14 @@ pub struct ResponseBody {
 }
 
 enum Source {
-    Upstream {
-        body: Incoming,
-        lease: Option<Lease>,
-        upload: Rc<UploadState>,
-    },
+    Upstream(UpstreamBody),
     Text(Option<Bytes>),
 }
 
 impl ResponseBody {
-    pub(super) fn upstream(
-        body: Incoming,
-        lease: Lease,
-        upload: Rc<UploadState>,
-        exchange: Rc<Exchange>,
-    ) -> Self {
-        let mut source = Source::Upstream {
-            body,
-            lease: Some(lease),
-            upload,
-        };
-        source.give_back_when_done();
+    pub(super) fn upstream(body: UpstreamBody, exchange: Rc<Exchange>) -> Self {
         Self {
-            source,
+            source: Source::Upstream(body),
             _exchange: exchange,
         }
     }
@@ -171,63 +157,30 @@ impl ResponseBody {
     }
 }
 
-impl Source {
-    fn give_back_when_done(&mut self) {
-        if let Self::Upstream {
-            body,
-            lease,
-            upload,
-        } = self
-            && body.is_end_stream()
-            && upload.is_complete()
-            && let Some(lease) = lease.take()
-        {
-            lease.give_back();
-        }
-    }
-}
-
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UpstreamError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self.get_mut();
-        let frame = match &mut this.source {
-            Source::Text(text) => {
-                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
-            }
-            Source::Upstream { body, .. } => ready!(Pin::new(body).poll_frame(cx)),
-        };
-        match &frame {
-            Some(Ok(_)) => this.source.give_back_when_done(),
-            // The end of a chunked body is known only here.
-            None => {
-                if let Source::Upstream { lease, upload, .. } = &mut this.source
-                    && upload.is_complete()
-                    && let Some(lease) = lease.take()
-                {
-                    lease.give_back();
-                }
-            }
-            Some(Err(_)) => {}
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        match &mut self.get_mut().source {
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Upstream { body, .. } => body.is_end_stream(),
+            Source::Upstream(body) => body.is_end_stream(),
             Source::Text(text) => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Upstream { body, .. } => body.size_hint(),
+            Source::Upstream(body) => body.size_hint(),
             Source::Text(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }

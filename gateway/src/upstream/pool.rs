@@ -6,19 +6,19 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::clock;
-use crate::forward::body::RequestBody;
+use crate::forward::body::{RequestBody, UploadState};
 use crate::metrics;
-use crate::upstream::{EndpointAddress, Limits, UpstreamError};
+use crate::upstream::body::UpstreamBody;
+use crate::upstream::connect::{Address, Target};
+use crate::upstream::{Limits, SendError, UpstreamError};
 
 struct Idle {
     sender: SendRequest<RequestBody>,
@@ -27,7 +27,7 @@ struct Idle {
 
 /// The connections of one worker to one endpoint.
 pub struct Pool {
-    address: EndpointAddress,
+    target: Target,
     limits: Limits,
     idle: RefCell<VecDeque<Idle>>,
     metrics: metrics::Endpoint,
@@ -42,9 +42,9 @@ pub struct Lease {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(address: EndpointAddress, limits: Limits, metrics: metrics::Endpoint) -> Self {
+    pub fn new(target: Target, limits: Limits, metrics: metrics::Endpoint) -> Self {
         Self {
-            address,
+            target,
             limits,
             idle: RefCell::default(),
             metrics,
@@ -93,8 +93,7 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<SendRequest<RequestBody>, UpstreamError> {
-        let address = (self.address.host.as_str(), self.address.port);
-        let tcp = tokio::time::timeout(self.limits.connect_timeout, TcpStream::connect(address))
+        let tcp = tokio::time::timeout(self.limits.connect_timeout, self.tcp())
             .await
             .map_err(|_| UpstreamError::ConnectTimeout)?
             .map_err(UpstreamError::Unreachable)?;
@@ -107,6 +106,14 @@ impl Pool {
             drop(open);
         });
         Ok(sender)
+    }
+
+    async fn tcp(&self) -> std::io::Result<TcpStream> {
+        match &self.target.address {
+            Address::Socket(address) => TcpStream::connect(address).await,
+            Address::Name { host, port } => TcpStream::connect((host.as_str(), *port)).await,
+            Address::Unix(_) => Err(std::io::ErrorKind::Unsupported.into()),
+        }
     }
 
     fn give_back(&self, sender: SendRequest<RequestBody>) {
@@ -125,13 +132,29 @@ impl Pool {
 }
 
 impl Lease {
-    /// Sends `request`.
-    pub fn send(
-        &mut self,
+    /// Sends `request` and waits for the head of the response, no longer than the response timeout. The connection goes back to
+    /// the pool when request and response are complete.
+    ///
+    /// # Errors
+    /// Why there is no response, and the request where nothing of it was sent.
+    pub async fn send(
+        mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
-    {
-        self.sender.try_send_request(request)
+    ) -> Result<Response<UpstreamBody>, SendError<Request<RequestBody>>> {
+        let upload = request.body().state();
+        let sending = self.sender.try_send_request(request);
+        let timeout = self.pool.limits.response_timeout;
+        match in_time(sending, &upload, timeout).await {
+            Ok(Ok(response)) => Ok(response.map(|body| UpstreamBody::new(body, self, upload))),
+            Ok(Err(mut error)) => Err(SendError {
+                unsent: error.take_message(),
+                error: error.into_error().into(),
+            }),
+            Err(error) => Err(SendError {
+                error,
+                unsent: None,
+            }),
+        }
     }
 
     /// Whether the connection carried a request before.
@@ -141,7 +164,7 @@ impl Lease {
 
     /// Gives the connection back for the next request. Only for one whose request and response are complete; dropping the
     /// lease closes it.
-    pub fn give_back(self) {
+    pub(super) fn give_back(self) {
         self.pool.give_back(self.sender);
     }
 }
@@ -149,7 +172,29 @@ impl Lease {
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lease")
-            .field("endpoint", &self.pool.address)
+            .field("endpoint", &self.pool.target.address)
             .finish_non_exhaustive()
+    }
+}
+
+/// Waits for `sending`; the time starts anew with every piece of the request's body, and does not run while the device is to
+/// send more of it: a device that stalls is its own connection's concern.
+async fn in_time<T>(
+    sending: impl Future<Output = T>,
+    upload: &UploadState,
+    timeout: Duration,
+) -> Result<T, UpstreamError> {
+    tokio::pin!(sending);
+    let mut since = clock::now();
+    loop {
+        let deadline = tokio::time::Instant::from_std(since + timeout);
+        match tokio::time::timeout_at(deadline, &mut sending).await {
+            Ok(done) => return Ok(done),
+            Err(_) => match upload.progress() {
+                Some(last) if last > since => since = last,
+                _ if upload.is_awaited() => since = clock::now(),
+                _ => return Err(UpstreamError::ResponseTimeout),
+            },
+        }
     }
 }
