@@ -3,10 +3,13 @@
 //! Each worker has its own upstreams and its own pools; nothing is shared between threads. It knows no device: who may ask
 //! for what was decided before.
 
+pub mod balance;
 pub mod body;
 pub mod connect;
 pub mod error;
+pub mod health;
 pub mod pool;
+pub mod retry;
 
 use std::cell::Cell;
 use std::rc::Rc;
