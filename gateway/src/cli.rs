@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
 use crate::server::{Server, ServerError, check, load_config};
+use crate::upstream::upkeep::Upkeep;
 use crate::watch::Watch;
 
 /// Version, commit and TLS stack.
@@ -167,7 +168,8 @@ fn run(path: PathBuf, exit_with_stdin: bool) -> Result<(), ServerError> {
         .map_err(system)?;
     let server = Rc::new(RefCell::new(server));
     let result = runtime.block_on(supervise(&server, path, exit_with_stdin));
-    drop(runtime);
+    // A resolver that does not answer is not waited for.
+    runtime.shutdown_background();
     result.map_err(system)?;
     match Rc::try_unwrap(server) {
         Ok(server) => server.into_inner().join().map_err(system),
@@ -201,6 +203,8 @@ async fn supervise(
     }
     let mut upkeep = tokio::time::interval(Duration::from_secs(1));
     let mut lists = server.borrow().refresh_lists();
+    let mut upkeep_of_upstreams = Upkeep::new();
+    upkeep_of_upstreams.set(&server.borrow().upstreams());
     let mut watch = start_watch(server, &path);
     loop {
         let reload_it = tokio::select! {
@@ -226,6 +230,7 @@ async fn supervise(
                 // What is not wanted any more must not come into force after the reload.
                 drop(lists);
                 lists = server.borrow().refresh_lists();
+                upkeep_of_upstreams.set(&server.borrow().upstreams());
             }
             rewatch(&mut watch, server, &path);
         }

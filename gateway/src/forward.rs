@@ -142,22 +142,29 @@ async fn answer(
     });
     let request = upstream_request(request, host, token, origin);
     let upload = request.body().state();
-    match upstream.send(request, exchange.started).await {
+    let affinity = origin.permit.device().map(|device| device.device_id());
+    match upstream.send(request, affinity, exchange.started).await {
         // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Refused::Broken)
         }
-        Ok(response) => Ok(response),
+        Ok((response, in_flight)) => {
+            let _ = exchange.in_flight.set(in_flight);
+            Ok(response)
+        }
         Err(error) => {
             if upload.is_too_large() {
                 return Err(Refused::BodyTooLarge);
             }
             tracing::debug!(%error, device = origin.permit.device_id(), "no response from the upstream");
             Err(match error {
-                UpstreamError::Unreachable(_)
+                UpstreamError::NoEndpoint
+                | UpstreamError::Unreachable(_)
                 | UpstreamError::QueueFull
                 | UpstreamError::QueueTimeout => Refused::Unreachable,
-                UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refused::Timeout,
+                UpstreamError::ConnectTimeout
+                | UpstreamError::ResponseTimeout
+                | UpstreamError::RequestTimeout => Refused::Timeout,
                 UpstreamError::Broken(_) | UpstreamError::Tls(_) => Refused::Broken,
             })
         }

@@ -4,6 +4,7 @@
 //! It serves nothing itself; `admin` renders what is here.
 
 mod describe;
+pub mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Metrics {
     responders: Vec<(Outcome, Counter)>,
     /// Issuers of lists that have gauges.
     shown_issuers: Mutex<BTreeSet<String>>,
+    /// Upstreams and entries of endpoints that have gauges.
+    shown_endpoints: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -298,6 +301,7 @@ impl Metrics {
             fetches,
             responders,
             shown_issuers: Mutex::default(),
+            shown_endpoints: Mutex::default(),
             recorder,
         }))
     }

@@ -20,7 +20,7 @@ use crate::tls::{self, ALPN_H2, ALPN_HTTP11};
 use crate::trust::domains::Domains;
 use crate::trust::revocation::Prepared;
 use crate::trust::{Sources, TrustDomain};
-use crate::upstream;
+use crate::upstream::endpoints::Endpoints;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
@@ -75,7 +75,7 @@ pub struct Snapshot {
     domains: Arc<Domains>,
     server_config: Arc<ServerConfig>,
     router: Router,
-    upstreams: Vec<upstream::Settings>,
+    upstreams: Vec<Arc<Endpoints>>,
     signer: Option<Arc<Signer>>,
 }
 
@@ -126,7 +126,7 @@ impl Snapshot {
             domains,
             server_config: Arc::new(server_config),
             router: Router::new(config.routes.clone()),
-            upstreams: config.upstreams.clone(),
+            upstreams: lasting.upstreams(&config.upstreams),
             signer,
         };
         Ok((snapshot, lists))
@@ -163,7 +163,7 @@ impl Snapshot {
     }
 
     /// The upstreams, in the configuration's order.
-    pub fn upstreams(&self) -> &[upstream::Settings] {
+    pub fn upstreams(&self) -> &[Arc<Endpoints>] {
         &self.upstreams
     }
 }

@@ -151,8 +151,12 @@ impl Worker {
     pub fn upstream(&self, snapshot: &Snapshot, routed: Routed) -> Option<Rc<Upstream>> {
         let mut upstreams = self.upstreams.borrow_mut();
         if upstreams.generation != Some(snapshot.generation()) {
-            // Requests in flight keep the old ones alive until they are done.
-            let build = |settings| Rc::new(Upstream::new(settings, &self.metrics));
+            // What has not changed keeps its connections. Requests in flight keep the others alive until they are done.
+            let known = std::mem::take(&mut upstreams.built);
+            let build = |shared| {
+                let same = known.iter().find(|known| known.is_of(shared));
+                same.map_or_else(|| Rc::new(Upstream::new(shared, &self.metrics)), Rc::clone)
+            };
             upstreams.built = snapshot.upstreams().iter().map(build).collect();
             upstreams.generation = Some(snapshot.generation());
         }

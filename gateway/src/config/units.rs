@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::upstream::connect::Address;
 
 /// Parses a duration such as `500ms`, `30s`, `5m`, `12h` or `90d`. Zero is none.
@@ -35,12 +37,38 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(wrong)
 }
 
-/// Parses an endpoint such as `http://127.0.0.1:9000`.
+/// Parses a share such as `20%`.
+pub(super) fn percent(text: &str) -> Result<u32, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.parse().ok());
+    number
+        .filter(|number| *number <= 100)
+        .ok_or_else(|| format!("\"{text}\" is no share; write 20%, at most 100%"))
+}
+
+/// Parses an HTTP status such as `200`, or a range such as `200-299`: the first and the last.
+pub(super) fn statuses(text: &str) -> Option<(StatusCode, StatusCode)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range: (StatusCode, StatusCode) = (first.parse().ok()?, last.parse().ok()?);
+    (range.0 <= range.1 && range.1.as_u16() < 600).then_some(range)
+}
+
+/// Parses an endpoint such as `http://127.0.0.1:9000` or `unix:/run/app.sock`.
 pub(super) fn endpoint(text: &str) -> Result<Address, String> {
-    let wrong = |what: &str| format!("\"{text}\" {what}; write http://HOST:PORT");
+    let wrong = |what: &str| format!("\"{text}\" {what}; write http://HOST:PORT or unix:/PATH");
+    if let Some(path) = text.strip_prefix("unix:") {
+        /// What the kernel takes, without the byte that ends it.
+        const LONGEST: usize = 107;
+        return match path {
+            _ if !path.starts_with('/') || path.contains('\0') => Err(wrong("is no absolute path")),
+            _ if path.len() > LONGEST => Err(wrong("is longer than 107 bytes")),
+            _ => Ok(Address::Unix(path.into())),
+        };
+    }
     let rest = text
         .strip_prefix("http://")
-        .ok_or_else(|| wrong("does not start with http://"))?;
+        .ok_or_else(|| wrong("starts with neither http:// nor unix:"))?;
     let authority: http::uri::Authority = rest
         .trim_end_matches('/')
         .parse()
@@ -70,7 +98,7 @@ pub(super) fn endpoint(text: &str) -> Result<Address, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{duration, endpoint, size};
+    use super::{duration, endpoint, percent, size, statuses};
 
     #[test]
     fn durations() {
@@ -99,6 +127,34 @@ mod tests {
     }
 
     #[test]
+    fn shares() {
+        assert_eq!(percent("0%"), Ok(0));
+        assert_eq!(percent("100%"), Ok(100));
+        for wrong in ["", "%", "20", "-1%", "101%", "20.5%", "20 %"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn status_ranges() {
+        let numbers = |text| statuses(text).map(|(a, b)| (a.as_u16(), b.as_u16()));
+        assert_eq!(numbers("200"), Some((200, 200)));
+        assert_eq!(numbers("200-399"), Some((200, 399)));
+        for wrong in [
+            "",
+            "20",
+            "-",
+            "200-",
+            "300-200",
+            "600",
+            "200-600",
+            "200-300-400",
+        ] {
+            assert_eq!(numbers(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn endpoints() {
         assert_eq!(
             endpoint("http://127.0.0.1:9000").unwrap().to_string(),
@@ -112,6 +168,10 @@ mod tests {
             endpoint("http://backend.example:80").unwrap().to_string(),
             "backend.example:80"
         );
+        assert_eq!(
+            endpoint("unix:/run/app.sock").unwrap().to_string(),
+            "unix:/run/app.sock"
+        );
         for wrong in [
             "127.0.0.1:9000",
             "https://a:1",
@@ -120,6 +180,10 @@ mod tests {
             "http://u@a:1",
             "http://:1",
             "http://a:1/x",
+            "unix:",
+            "unix:run/app.sock",
+            "unix:/run/\0",
+            &format!("unix:/{}", "x".repeat(107)),
         ] {
             assert!(endpoint(wrong).is_err(), "{wrong}");
         }

@@ -17,7 +17,8 @@ use crate::upstream::body::UpstreamBody;
 
 /// A request body on its way to an upstream, cut off where it passes the limit.
 pub struct RequestBody {
-    inner: Incoming,
+    /// `None` where there is nothing to come.
+    inner: Option<Incoming>,
     left: u64,
     state: Rc<UploadState>,
     /// Keeps the exchange going until the body has come.
@@ -62,9 +63,21 @@ impl RequestBody {
         state.complete.set(inner.is_end_stream());
         Self {
             exchange: (!inner.is_end_stream()).then(|| Rc::clone(exchange)),
-            inner,
+            inner: Some(inner),
             left: limit.unwrap_or(u64::MAX),
             state,
+        }
+    }
+
+    /// A body without a byte, of a request that is sent once more.
+    pub fn empty() -> Self {
+        let state = Rc::new(UploadState::default());
+        state.complete.set(true);
+        Self {
+            inner: None,
+            left: 0,
+            state,
+            exchange: None,
         }
     }
 
@@ -93,7 +106,10 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(&mut *inner).poll_frame(cx);
         this.state.awaited.set(polled.is_pending());
         let Some(frame) = ready!(polled) else {
             this.state.complete.set(true);
@@ -109,16 +125,19 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(TooLarge.into())));
             }
         }
-        this.state.complete.set(this.inner.is_end_stream());
+        this.state.complete.set(inner.is_end_stream());
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -8,14 +8,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::BuildError;
+use crate::clock;
 use crate::config;
 use crate::headers::token::{self, Signer};
+use crate::metrics::Metrics;
 use crate::ocsp::Mode;
 use crate::ocsp::client::Checker;
 use crate::tls::stek::{Secret, StekError};
 use crate::trust::DeviceCache;
 use crate::trust::denylist::Denylist;
 use crate::trust::revocation::Revocations;
+use crate::upstream;
+use crate::upstream::endpoints::Endpoints;
 
 /// What outlives a reload: the cache of verified chains, the administrator's orders, and the secret of the tickets when no
 /// file gives it.
@@ -30,6 +34,8 @@ pub struct Lasting {
     /// The latest first.
     signers: Mutex<Vec<Arc<Signer>>>,
     generated: Secret,
+    metrics: Arc<Metrics>,
+    upstreams: Mutex<Vec<Arc<Endpoints>>>,
 }
 
 /// How many keys stay published: the one that signs, and those before it, whose last tokens may still be under way.
@@ -40,7 +46,7 @@ impl Lasting {
     ///
     /// # Errors
     /// The operating system has no randomness.
-    pub fn new(capacity: usize) -> Result<Self, StekError> {
+    pub fn new(capacity: usize, metrics: Arc<Metrics>) -> Result<Self, StekError> {
         Ok(Self {
             cache: Arc::new(DeviceCache::new(capacity)),
             denylist: Arc::default(),
@@ -48,6 +54,8 @@ impl Lasting {
             responders: Mutex::default(),
             signers: Mutex::default(),
             generated: Secret::generate()?,
+            metrics,
+            upstreams: Mutex::default(),
         })
     }
 
@@ -108,6 +116,21 @@ impl Lasting {
     pub(super) fn revocations(&self, trust_domain: &Arc<str>) -> Arc<Revocations> {
         let mut all = self.revocations.lock();
         Arc::clone(all.entry(Arc::clone(trust_domain)).or_default())
+    }
+
+    /// The state of the upstreams with these settings, in their order: that of before where nothing has changed, with all that
+    /// is known about the endpoints.
+    pub(super) fn upstreams(&self, settings: &[upstream::Settings]) -> Vec<Arc<Endpoints>> {
+        let mut all = self.upstreams.lock();
+        let upstream = |settings: &upstream::Settings| {
+            let known = all.iter().find(|known| known.settings() == settings);
+            known.cloned().unwrap_or_else(|| {
+                let events = self.metrics.upstream_events(&settings.name);
+                Arc::new(Endpoints::new(settings.clone(), events, clock::now()))
+            })
+        };
+        *all = settings.iter().map(upstream).collect();
+        all.clone()
     }
 
     /// What the administrator revoked by hand.
