@@ -24,7 +24,7 @@ use crate::serve::activity::Activity;
 use crate::upstream::UpstreamError;
 use crate::upstream::body::UpstreamBody;
 use crate::worker::Worker;
-use body::{RequestBody, ResponseBody};
+use body::{AcceptsTrailers, RequestBody, ResponseBody};
 pub use exchange::Exchange;
 use refused::Refused;
 
@@ -97,7 +97,7 @@ async fn answer(
 ) -> Result<Response<UpstreamBody>, Refused> {
     let snapshot = origin.worker.snapshot();
     let limit = snapshot.settings().forward.max_request_body;
-    let request = request.map(|body| RequestBody::new(body, limit, exchange));
+    let request = request.map(|body| RequestBody::new(body, limit, exchange, snapshot.signer()));
     // HTTP/1.1 heads with more were not parsed; HTTP/2 has a bound on bytes only.
     if request.headers().len() > snapshot.settings().serve.max_request_headers {
         return Err(Refused::TooManyHeaders);
@@ -141,7 +141,7 @@ async fn answer(
         value: value.as_ref(),
     });
     let request = upstream_request(request, host, token, origin);
-    let upload = request.body().state();
+    let upload = request.body().shared_state();
     let affinity = origin.permit.device().map(|device| device.device_id());
     match upstream.send(request, affinity, exchange.started).await {
         // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
@@ -153,7 +153,7 @@ async fn answer(
             Ok(response)
         }
         Err(error) => {
-            if upload.is_too_large() {
+            if upload.is_some_and(|upload| upload.is_too_large()) {
                 return Err(Refused::BodyTooLarge);
             }
             tracing::debug!(%error, device = origin.permit.device_id(), "no response from the upstream");
@@ -165,6 +165,7 @@ async fn answer(
                 UpstreamError::ConnectTimeout
                 | UpstreamError::ResponseTimeout
                 | UpstreamError::RequestTimeout => Refused::Timeout,
+                UpstreamError::Upload(_) => Refused::BodyCutOff,
                 UpstreamError::Broken(_) | UpstreamError::Tls(_) => Refused::Broken,
             })
         }
@@ -189,9 +190,13 @@ fn upstream_request(
     origin: &Origin,
 ) -> Request<RequestBody> {
     let (mut head, body) = request.into_parts();
+    let accepts_trailers = headers::accepts_trailers(&head.headers);
     headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer, token);
     head.version = Version::HTTP_11;
     head.extensions.clear();
+    if accepts_trailers {
+        head.extensions.insert(AcceptsTrailers);
+    }
     if head.uri.scheme().is_some() || head.uri.authority().is_some() {
         head.uri = head
             .uri

@@ -24,6 +24,7 @@ use crate::ocsp::Outcome;
 use crate::tls::resumption::Declined;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
+use crate::upstream::UpstreamError;
 use crate::verify::Refusal;
 use crate::verify::revocation::ListInfo;
 
@@ -138,6 +139,7 @@ pub struct Endpoint {
     pub connections: Counter,
     /// Connections open.
     pub open: Gauge,
+    failures: Vec<(&'static str, Counter)>,
 }
 
 impl Endpoint {
@@ -146,6 +148,13 @@ impl Endpoint {
         self.connections.increment(1);
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    /// Counts what went wrong with a connection to the endpoint, or with a request on it.
+    pub fn failed(&self, error: &UpstreamError) {
+        if let Some(label) = error.label() {
+            count(&self.failures, label);
+        }
     }
 }
 
@@ -323,10 +332,18 @@ impl Metrics {
     /// The handles of one endpoint of an upstream.
     pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Endpoint {
         let register = Registrar(&self.recorder);
-        let labels = [("upstream", upstream), ("endpoint", endpoint)];
+        let [of, at] = [("upstream", upstream), ("endpoint", endpoint)];
+        let labels = [of, at];
         Endpoint {
             connections: register.counter("gateway_upstream_connections_total", &labels),
             open: register.gauge("gateway_upstream_connections_open", &labels),
+            failures: UpstreamError::LABELS
+                .map(|reason| {
+                    let labels = [of, at, ("reason", reason)];
+                    let name = "gateway_upstream_failures_total";
+                    (reason, register.counter(name, &labels))
+                })
+                .into(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! handshake and the new routes. It binds nothing.
 
 mod lasting;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::trust::domains::Domains;
 use crate::trust::revocation::Prepared;
 use crate::trust::{Sources, TrustDomain};
 use crate::upstream::endpoints::Endpoints;
+use crate::upstream::tls::BadName;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
@@ -50,6 +52,14 @@ pub enum BuildError {
     /// The key that signs tokens.
     #[error("identity_headers.token.key: {0}")]
     Token(String),
+    /// The name by which an upstream's endpoints are verified.
+    #[error("{key}: {error}")]
+    ServerName {
+        /// The configuration key.
+        key: String,
+        /// What is wrong.
+        error: BadName,
+    },
     /// The configuration itself, where it is checked together with what it names.
     #[error(transparent)]
     Config(#[from] config::ConfigError),
@@ -103,6 +113,13 @@ impl Snapshot {
                 Err(more) => errors.extend(more),
             }
         }
+        let mut upstreams = Vec::new();
+        for (index, settings) in config.upstreams.iter().enumerate() {
+            match upstreams::build(settings, index) {
+                Ok(reachable) => upstreams.push(reachable),
+                Err(more) => errors.extend(more),
+            }
+        }
         errors.extend(secret.err());
         let signer = match signer.transpose() {
             Ok(signer) => signer,
@@ -126,7 +143,7 @@ impl Snapshot {
             domains,
             server_config: Arc::new(server_config),
             router: Router::new(config.routes.clone()),
-            upstreams: lasting.upstreams(&config.upstreams),
+            upstreams: lasting.upstreams(upstreams),
             signer,
         };
         Ok((snapshot, lists))

@@ -11,10 +11,15 @@ pub mod endpoint;
 pub mod endpoints;
 pub mod error;
 pub mod health;
+mod http1;
+mod http2;
 mod member;
+mod patience;
 pub mod pool;
 mod resolve;
 pub mod retry;
+pub mod stream;
+pub mod tls;
 pub mod upkeep;
 pub mod view;
 
@@ -32,11 +37,12 @@ use crate::metrics::upstream::Retry;
 use crate::metrics::{self, Metrics};
 use balance::{Balancer, Candidate, Policy};
 use body::UpstreamBody;
-use connect::{Address, Protocol, Target};
+use connect::{Address, Protocol};
 use endpoint::Endpoint;
 use endpoints::Endpoints;
-pub use error::{SendError, UpstreamError};
+pub use error::{Fault, SendError, UpstreamError};
 use health::EjectionSettings;
+pub use http1::Upgraded;
 pub use member::InFlight;
 use member::{Member, Members};
 use pool::Pool;
@@ -52,6 +58,8 @@ pub struct Settings {
     pub balance: Policy,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// TLS to those endpoints that are reached by it.
+    pub tls: tls::Settings,
     /// Bounds on talking to it.
     pub limits: Limits,
     /// What is sent again.
@@ -73,6 +81,8 @@ pub struct Settings {
 pub struct Entry {
     /// Where.
     pub address: Address,
+    /// Whether it is reached by TLS.
+    pub encrypted: bool,
     /// Its share of the requests, or that of each address of a host name, relative to the others.
     pub weight: u32,
 }
@@ -88,6 +98,26 @@ pub struct Limits {
     pub pool_idle_timeout: Duration,
     /// The most unused connections kept for each endpoint, in each worker.
     pub pool_max_idle: usize,
+    /// The most connections to each endpoint, in each worker.
+    pub max_connections: usize,
+    /// The most requests that wait for a connection to an endpoint, in each worker.
+    pub max_pending: usize,
+    /// How long a request waits for a connection.
+    pub queue_timeout: Duration,
+    /// How long a connection gets new requests; `None` is for ever.
+    pub max_connection_age: Option<Duration>,
+    /// How many requests a connection carries; `None` is no limit.
+    pub max_requests: Option<u64>,
+    /// How often a ping asks whether an HTTP/2 endpoint with requests under way is still there; `None` is never.
+    pub ping_interval: Option<Duration>,
+}
+
+impl Limits {
+    /// Whether a connection that was opened at `opened` gets no new requests at `now`.
+    fn is_aged(&self, opened: Instant, now: Instant) -> bool {
+        self.max_connection_age
+            .is_some_and(|age| now.saturating_duration_since(opened) > age)
+    }
 }
 
 /// What is sent again of what was sent once and not answered.
@@ -295,12 +325,8 @@ impl Upstream {
         // The addresses of a host name come and go; labels do not.
         let entry = settings.endpoints.get(endpoint.entry());
         let label = entry.map_or_else(String::new, |entry| entry.address.to_string());
-        let target = Target {
-            address: endpoint.address().clone(),
-            protocol: settings.protocol,
-        };
         let metrics = self.registry.endpoint(&settings.name, &label);
-        Pool::new(target, settings.limits, metrics)
+        Pool::new(endpoint.target().clone(), settings.limits, metrics)
     }
 
     /// Waits for the first address of a host name, where none is known yet.
@@ -362,9 +388,10 @@ fn is_of_endpoint(error: &UpstreamError, is_reused: bool) -> bool {
         | UpstreamError::ConnectTimeout
         | UpstreamError::Tls(_)
         | UpstreamError::ResponseTimeout => true,
+        UpstreamError::Broken(_) => !is_reused,
         // The request's body comes from the device.
-        UpstreamError::Broken(error) => !is_reused && !error.is_user(),
-        UpstreamError::QueueFull
+        UpstreamError::Upload(_)
+        | UpstreamError::QueueFull
         | UpstreamError::QueueTimeout
         | UpstreamError::NoEndpoint
         | UpstreamError::RequestTimeout => false,
@@ -382,5 +409,6 @@ fn request_again(request: &Request<RequestBody>) -> Request<RequestBody> {
     *again.uri_mut() = request.uri().clone();
     *again.version_mut() = request.version();
     *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
     again
 }

@@ -206,7 +206,7 @@ async fn serve(start: Start) -> io::Result<()> {
         )));
     }
     let mut stop = start.stop;
-    let mut sweep = tokio::time::interval(Duration::from_secs(5));
+    let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             // The sender being gone means that the process is going.
@@ -221,6 +221,9 @@ async fn serve(start: Start) -> io::Result<()> {
     drained(&worker, start.grace).await;
     Ok(())
 }
+
+/// How often unused connections to upstreams are looked at: one that the endpoint closed takes up a descriptor until then.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a certificate of an open connection has expired.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);

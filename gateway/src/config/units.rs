@@ -1,10 +1,12 @@
 //! Values with a unit, as they are written in the file: `30s`, `64KiB`, `http://127.0.0.1:9000`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::upstream::Entry;
 use crate::upstream::connect::Address;
 
 /// Parses a duration such as `500ms`, `30s`, `5m`, `12h` or `90d`. Zero is none.
@@ -54,21 +56,30 @@ pub(super) fn statuses(text: &str) -> Option<(StatusCode, StatusCode)> {
     (range.0 <= range.1 && range.1.as_u16() < 600).then_some(range)
 }
 
-/// Parses an endpoint such as `http://127.0.0.1:9000` or `unix:/run/app.sock`.
-pub(super) fn endpoint(text: &str) -> Result<Address, String> {
-    let wrong = |what: &str| format!("\"{text}\" {what}; write http://HOST:PORT or unix:/PATH");
+/// Parses an endpoint such as `http://127.0.0.1:9000`, `https://backend.example:443` or `unix:/run/backend.sock`; a relative path
+/// is taken from `base`. Its weight is one.
+pub(super) fn endpoint(text: &str, base: &Path) -> Result<Entry, String> {
+    const FORMS: &str = "write http://HOST:PORT, https://HOST:PORT or unix:PATH";
+    let wrong = |what: &str| format!("\"{text}\" {what}; {FORMS}");
     if let Some(path) = text.strip_prefix("unix:") {
         /// What the kernel takes, without the byte that ends it.
         const LONGEST: usize = 107;
-        return match path {
-            _ if !path.starts_with('/') || path.contains('\0') => Err(wrong("is no absolute path")),
-            _ if path.len() > LONGEST => Err(wrong("is longer than 107 bytes")),
-            _ => Ok(Address::Unix(path.into())),
+        let full = base.join(path);
+        return match full.as_os_str().len() {
+            _ if path.is_empty() || path.contains('\0') => Err(wrong("has no path")),
+            length if length > LONGEST => Err(wrong("has a path of more than 107 bytes")),
+            _ => Ok(Entry {
+                address: Address::Unix(full),
+                encrypted: false,
+                weight: 1,
+            }),
         };
     }
-    let rest = text
-        .strip_prefix("http://")
-        .ok_or_else(|| wrong("starts with neither http:// nor unix:"))?;
+    let (rest, encrypted) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, false),
+        (_, Some(rest)) => (rest, true),
+        (None, None) => return Err(wrong("starts with none of http://, https:// and unix:")),
+    };
     let authority: http::uri::Authority = rest
         .trim_end_matches('/')
         .parse()
@@ -88,14 +99,20 @@ pub(super) fn endpoint(text: &str) -> Result<Address, String> {
     if host.is_empty() {
         return Err(wrong("has no host"));
     }
-    Ok(match host.parse() {
+    let address = match host.parse() {
         Ok(ip) => Address::Socket(SocketAddr::new(ip, port)),
         Err(_) => Address::Name { host, port },
+    };
+    Ok(Entry {
+        address,
+        encrypted,
+        weight: 1,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::{duration, endpoint, percent, size, statuses};
@@ -156,36 +173,34 @@ mod tests {
 
     #[test]
     fn endpoints() {
-        assert_eq!(
-            endpoint("http://127.0.0.1:9000").unwrap().to_string(),
-            "127.0.0.1:9000"
-        );
-        assert_eq!(
-            endpoint("http://[::1]:9000/").unwrap().to_string(),
-            "[::1]:9000"
-        );
-        assert_eq!(
-            endpoint("http://backend.example:80").unwrap().to_string(),
-            "backend.example:80"
-        );
-        assert_eq!(
-            endpoint("unix:/run/app.sock").unwrap().to_string(),
-            "unix:/run/app.sock"
-        );
+        for (text, address, encrypted) in [
+            ("http://127.0.0.1:9000", "127.0.0.1:9000", false),
+            ("http://[::1]:9000/", "[::1]:9000", false),
+            ("http://backend.example:80", "backend.example:80", false),
+            ("https://backend.example:443", "backend.example:443", true),
+            ("unix:/run/x.sock", "unix:/run/x.sock", false),
+            ("unix:x.sock", "unix:/base/x.sock", false),
+        ] {
+            let endpoint = endpoint(text, Path::new("/base")).unwrap();
+            assert_eq!(
+                (endpoint.address.to_string().as_str(), endpoint.encrypted),
+                (address, encrypted)
+            );
+        }
         for wrong in [
             "127.0.0.1:9000",
-            "https://a:1",
+            "ftp://a:1",
             "http://a",
+            "https://a",
             "http://a:0",
             "http://u@a:1",
             "http://:1",
             "http://a:1/x",
             "unix:",
-            "unix:run/app.sock",
-            "unix:/run/\0",
             &format!("unix:/{}", "x".repeat(107)),
+            "unix:/run/\0",
         ] {
-            assert!(endpoint(wrong).is_err(), "{wrong}");
+            assert!(endpoint(wrong, Path::new("/base")).is_err(), "{wrong}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `[[upstreams]]`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::header::HeaderValue;
@@ -10,16 +11,16 @@ use crate::upstream::balance::Policy;
 use crate::upstream::check::{self, Probe};
 use crate::upstream::connect::Protocol;
 use crate::upstream::health::{EjectionSettings, Thresholds};
-use crate::upstream::{Entry, Limits, RetrySettings, Settings};
+use crate::upstream::{Entry, Limits, RetrySettings, Settings, tls};
 
 /// The greatest weight of an endpoint.
 const MAX_WEIGHT: usize = 100;
 
 /// Reads all upstreams; what is wrong is noted, and its place kept, because routes name upstreams by place.
-pub(super) fn read(file: &mut Section<'_>) -> Vec<Settings> {
+pub(super) fn read(file: &mut Section<'_>, base: &Path) -> Vec<Settings> {
     let mut upstreams: Vec<Settings> = Vec::new();
     for mut section in file.tables("upstreams") {
-        let upstream = upstream(&mut section);
+        let upstream = upstream(&mut section, base);
         if upstreams.iter().any(|other| other.name == upstream.name) {
             let problem = format!("another upstream is called \"{}\" too", upstream.name);
             section.error("name", &problem);
@@ -30,16 +31,14 @@ pub(super) fn read(file: &mut Section<'_>) -> Vec<Settings> {
     upstreams
 }
 
-fn upstream(section: &mut Section<'_>) -> Settings {
+fn upstream(section: &mut Section<'_>, base: &Path) -> Settings {
     let name = section.required("name").unwrap_or_default();
-    let endpoints = endpoints(section);
+    let endpoints = endpoints(section, base);
+    let protocols = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
+    let protocol = section.choice("protocol", &protocols).unwrap_or_default();
+    let tls = tls(section, &endpoints, base);
     let balance = section.choice("balance", &Policy::NAMES);
-    let limits = Limits {
-        connect_timeout: section.duration("connect_timeout", Duration::from_secs(3)),
-        response_timeout: section.duration("response_timeout", Duration::from_secs(30)),
-        pool_idle_timeout: section.duration("pool_idle_timeout", Duration::from_secs(55)),
-        pool_max_idle: section.integer("pool_max_idle", 64, 0, 100_000),
-    };
+    let limits = limits(section);
     let request_timeout = section.optional_duration("request_timeout");
     if request_timeout.is_some_and(|total| total < limits.response_timeout) {
         let problem = "it is shorter than response_timeout, which is for one attempt";
@@ -49,7 +48,8 @@ fn upstream(section: &mut Section<'_>) -> Settings {
         name,
         endpoints,
         balance: balance.unwrap_or_default(),
-        protocol: Protocol::Http1,
+        protocol,
+        tls,
         limits,
         retry: RetrySettings {
             attempts: section.count("retries", 1, 0, 10),
@@ -65,19 +65,20 @@ fn upstream(section: &mut Section<'_>) -> Settings {
     }
 }
 
-fn endpoints(section: &mut Section<'_>) -> Vec<Entry> {
+fn endpoints(section: &mut Section<'_>, base: &Path) -> Vec<Entry> {
     let mut endpoints: Vec<Entry> = Vec::new();
     for mut entry in section.texts_or_tables("endpoints", "url") {
-        let address = entry.required("url").and_then(|url| {
-            let parsed = units::endpoint(&url);
+        let parsed = entry.required("url").and_then(|url| {
+            let parsed = units::endpoint(&url, base);
             parsed.map_err(|problem| entry.error("url", &problem)).ok()
         });
         let weight = entry.count("weight", 1, 1, MAX_WEIGHT);
-        if let Some(address) = address {
-            if endpoints.iter().any(|other| other.address == address) {
+        if let Some(parsed) = parsed {
+            let address = &parsed.address;
+            if endpoints.iter().any(|other| other.address == *address) {
                 entry.error("url", &format!("{address} is there twice"));
             }
-            endpoints.push(Entry { address, weight });
+            endpoints.push(Entry { weight, ..parsed });
         }
         entry.finish();
     }
@@ -88,6 +89,53 @@ fn endpoints(section: &mut Section<'_>) -> Vec<Entry> {
         );
     }
     endpoints
+}
+
+fn limits(section: &mut Section<'_>) -> Limits {
+    Limits {
+        connect_timeout: section.duration("connect_timeout", Duration::from_secs(3)),
+        response_timeout: section.duration("response_timeout", Duration::from_secs(30)),
+        pool_idle_timeout: section.duration("pool_idle_timeout", Duration::from_secs(55)),
+        pool_max_idle: section.integer("pool_max_idle", 64, 0, 100_000),
+        max_connections: section.integer("max_connections", 1024, 1, 100_000),
+        max_pending: section.integer("max_pending", 1024, 0, 1_000_000),
+        queue_timeout: section.duration("queue_timeout", Duration::from_secs(1)),
+        max_connection_age: section.optional_duration("max_connection_age"),
+        max_requests: section
+            .optional_integer("max_connection_requests", 1, 1_000_000_000)
+            .map(|most| most as u64),
+        ping_interval: section.optional_duration("ping_interval"),
+    }
+}
+
+fn tls(section: &mut Section<'_>, endpoints: &[Entry], base: &Path) -> tls::Settings {
+    let encrypted = endpoints.iter().any(|endpoint| endpoint.encrypted);
+    let Some(mut table) = section.optional_table("tls") else {
+        if encrypted {
+            section.error(
+                "tls.anchors",
+                "https endpoints need the anchors that their certificates lead to",
+            );
+        }
+        return tls::Settings::default();
+    };
+    if !encrypted && !endpoints.is_empty() {
+        section.error("tls", "no endpoint of this upstream is reached by https");
+    }
+    let anchors = table.strings("anchors").unwrap_or_default();
+    if anchors.is_empty() {
+        table.error(
+            "anchors",
+            "name at least one file or folder with trust anchors",
+        );
+    }
+    let settings = tls::Settings {
+        anchors: anchors.iter().map(|path| base.join(path)).collect(),
+        credentials: table.credentials(base),
+        server_name: table.string("server_name"),
+    };
+    table.finish();
+    settings
 }
 
 fn health_check(mut section: Section<'_>) -> check::Settings {
@@ -153,6 +201,7 @@ fn ejection(mut section: Section<'_>) -> EjectionSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use crate::config::section::{Errors, Section};
@@ -165,7 +214,7 @@ mod tests {
         let text = format!("[[upstreams]]\nname = \"telemetry\"\n{keys}");
         let errors = Errors::default();
         let mut file = Section::new(text.parse().unwrap(), String::new(), &errors);
-        let settings = super::read(&mut file).remove(0);
+        let settings = super::read(&mut file, Path::new("/base")).remove(0);
         file.finish();
         let problems = errors.into_inner();
         let problems = problems.iter().map(ToString::to_string).collect();
@@ -177,7 +226,7 @@ mod tests {
     #[test]
     fn endpoints_are_texts_or_tables() {
         let (settings, problems) = read(
-            "endpoints = [\"http://127.0.0.1:9000\", { url = \"http://backend.example:80\", weight = 3 }, \"unix:/run/app.sock\"]",
+            "endpoints = [\"http://127.0.0.1:9000\", { url = \"http://backend.example:80\", weight = 3 }, \"unix:app.sock\"]",
         );
         assert!(problems.is_empty(), "{problems:?}");
         let all: Vec<_> = settings
@@ -190,7 +239,7 @@ mod tests {
             [
                 ("127.0.0.1:9000".into(), 1),
                 ("backend.example:80".into(), 3),
-                ("unix:/run/app.sock".into(), 1)
+                ("unix:/base/app.sock".into(), 1)
             ]
         );
     }
@@ -229,7 +278,7 @@ mod tests {
     fn everything_that_is_wrong_is_named_at_once() {
         let (_, problems) = read(
             r#"
-            endpoints = ["http://127.0.0.1:9000", { url = "http://127.0.0.1:9000", weight = 0 }, { wieght = 2 }, 7, "unix:relative"]
+            endpoints = ["http://127.0.0.1:9000", { url = "http://127.0.0.1:9000", weight = 0 }, { wieght = 2 }, 7, "unix:"]
             balance = "random"
             retries = 11
             retry_budget = "101%"
@@ -253,7 +302,7 @@ mod tests {
             "upstreams[0].endpoints[2].url: this key is needed",
             "upstreams[0].endpoints[2].wieght: unknown key; did you mean \"weight\"?",
             "upstreams[0].endpoints[3]: a text or a table is needed, not 7",
-            "upstreams[0].endpoints[4].url: \"unix:relative\" is no absolute path; write http://HOST:PORT or unix:/PATH",
+            "upstreams[0].endpoints[4].url: \"unix:\" has no path; write http://HOST:PORT, https://HOST:PORT or unix:PATH",
             "upstreams[0].balance: \"round_robin\" or \"least_request\" or \"device_hash\" is needed, not \"random\"",
             "upstreams[0].retries: 11 is not between 0 and 10",
             "upstreams[0].retry_budget: \"101%\" is no share; write 20%, at most 100%",

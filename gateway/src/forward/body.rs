@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -12,18 +13,34 @@ use hyper::body::Incoming;
 
 use crate::clock;
 use crate::forward::Exchange;
+use crate::headers;
+use crate::headers::token::Signer;
 use crate::upstream::UpstreamError;
 use crate::upstream::body::UpstreamBody;
 
 /// A request body on its way to an upstream, cut off where it passes the limit.
 pub struct RequestBody {
-    /// `None` where there is nothing to come.
+    /// What the device sends; `None` is nothing.
     inner: Option<Incoming>,
+    /// A frame that was taken and given back.
+    unread: Option<Frame<Bytes>>,
     left: u64,
+    /// `None` where there is no body.
+    ongoing: Option<Ongoing>,
+}
+
+/// What a body has to do with that comes in pieces.
+struct Ongoing {
     state: Rc<UploadState>,
     /// Keeps the exchange going until the body has come.
-    exchange: Option<Rc<Exchange>>,
+    exchange: Rc<Exchange>,
+    /// Whose field must not be in the trailers either.
+    signer: Option<Arc<Signer>>,
 }
+
+/// Marks a request whose device takes trailers in the response (RFC 9110, 6.5.1), which hop-by-hop fields say.
+#[derive(Debug, Clone, Copy)]
+pub struct AcceptsTrailers;
 
 /// What became of a request's body, as the one who waits for the response sees it.
 #[derive(Debug, Default)]
@@ -35,19 +52,19 @@ pub struct UploadState {
 }
 
 impl UploadState {
-    /// Whether the whole body was passed on.
-    pub fn is_complete(&self) -> bool {
-        self.complete.get()
-    }
-
-    /// Whether it is the device that the upstream waits for, to send more of the body.
-    pub fn is_awaited(&self) -> bool {
-        self.awaited.get()
-    }
-
     /// Whether the body was cut off because it passed the limit.
     pub fn is_too_large(&self) -> bool {
         self.too_large.get()
+    }
+
+    /// Since when the upstream is waited for, if that is later than `since`: the time starts anew with every piece of the
+    /// body, and does not run while the device is to send more of it. A device that stalls is its own connection's concern.
+    pub fn waiting_since(&self, since: Instant) -> Option<Instant> {
+        match self.progress.get() {
+            Some(last) if last > since => Some(last),
+            _ if self.awaited.get() => Some(clock::now()),
+            _ => None,
+        }
     }
 }
 
@@ -57,42 +74,63 @@ impl UploadState {
 pub struct TooLarge;
 
 impl RequestBody {
-    /// A body of at most `limit` bytes, of the request that `exchange` answers.
-    pub fn new(inner: Incoming, limit: Option<u64>, exchange: &Rc<Exchange>) -> Self {
-        let state = Rc::new(UploadState::default());
-        state.complete.set(inner.is_end_stream());
+    /// A body of at most `limit` bytes, of the request that `exchange` answers. Its trailers lose what only the gateway says,
+    /// `signer`'s field too.
+    pub fn new(
+        inner: Incoming,
+        limit: Option<u64>,
+        exchange: &Rc<Exchange>,
+        signer: Option<&Arc<Signer>>,
+    ) -> Self {
+        if inner.is_end_stream() {
+            return Self::empty();
+        }
         Self {
-            exchange: (!inner.is_end_stream()).then(|| Rc::clone(exchange)),
             inner: Some(inner),
+            unread: None,
             left: limit.unwrap_or(u64::MAX),
-            state,
+            ongoing: Some(Ongoing {
+                state: Rc::default(),
+                exchange: Rc::clone(exchange),
+                signer: signer.cloned(),
+            }),
         }
     }
 
-    /// A body without a byte, of a request that is sent once more.
+    /// No body.
     pub fn empty() -> Self {
-        let state = Rc::new(UploadState::default());
-        state.complete.set(true);
         Self {
             inner: None,
+            unread: None,
             left: 0,
-            state,
-            exchange: None,
+            ongoing: None,
         }
     }
 
-    /// What becomes of it.
-    pub fn state(&self) -> Rc<UploadState> {
-        Rc::clone(&self.state)
+    /// What became of it so far; `None` where there is none.
+    pub fn state(&self) -> Option<&UploadState> {
+        self.ongoing.as_ref().map(|ongoing| &*ongoing.state)
+    }
+
+    /// What becomes of it, for one who gives it away.
+    pub fn shared_state(&self) -> Option<Rc<UploadState>> {
+        self.ongoing
+            .as_ref()
+            .map(|ongoing| Rc::clone(&ongoing.state))
+    }
+
+    /// Gives back the frame that was taken last, so that it is taken again. One at a time.
+    pub fn put_back(&mut self, frame: Frame<Bytes>) {
+        self.unread = Some(frame);
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Some(exchange) = &self.exchange
-            && !self.state.is_complete()
+        if let Some(ongoing) = &self.ongoing
+            && !ongoing.state.complete.get()
         {
-            exchange.origin.activity.leave_unread();
+            ongoing.exchange.origin.activity.leave_unread();
         }
     }
 }
@@ -106,45 +144,50 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let Some(inner) = &mut this.inner else {
+        if let Some(frame) = this.unread.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let (Some(inner), Some(ongoing)) = (&mut this.inner, &this.ongoing) else {
             return Poll::Ready(None);
         };
+        let state = &ongoing.state;
         let polled = Pin::new(&mut *inner).poll_frame(cx);
-        this.state.awaited.set(polled.is_pending());
+        state.awaited.set(polled.is_pending());
         let Some(frame) = ready!(polled) else {
-            this.state.complete.set(true);
+            state.complete.set(true);
             return Poll::Ready(None);
         };
-        let frame = frame?;
-        this.state.progress.set(Some(clock::now()));
+        let mut frame = frame?;
+        state.progress.set(Some(clock::now()));
         let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
         match this.left.checked_sub(length) {
             Some(left) => this.left = left,
             None => {
-                this.state.too_large.set(true);
+                state.too_large.set(true);
                 return Poll::Ready(Some(Err(TooLarge.into())));
             }
         }
-        this.state.complete.set(inner.is_end_stream());
+        if let Some(trailers) = frame.trailers_mut() {
+            let signer = ongoing.signer.as_ref();
+            let token = signer.map(|signer| &signer.settings().header);
+            headers::rewrite_request_trailers(trailers, token);
+        }
+        state.complete.set(inner.is_end_stream());
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.unread.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Some(inner) => inner.size_hint(),
-            None => SizeHint::with_exact(0),
+        let ahead = self.unread.as_ref().and_then(Frame::data_ref);
+        let ahead = ahead.map_or(0, Bytes::len) as u64;
+        let hint = self.inner.as_ref().map(Body::size_hint);
+        match hint.map_or(Some(0), |hint| hint.exact()) {
+            Some(exact) => SizeHint::with_exact(exact + ahead),
+            None => SizeHint::default(),
         }
-    }
-}
-
-impl UploadState {
-    /// When the body moved last.
-    pub fn progress(&self) -> Option<Instant> {
-        self.progress.get()
     }
 }
 
@@ -185,7 +228,15 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         match &mut self.get_mut().source {
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::Upstream(body) => {
+                let mut frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(Ok(frame)) = &mut frame
+                    && let Some(trailers) = frame.trailers_mut()
+                {
+                    headers::rewrite_response_trailers(trailers);
+                }
+                Poll::Ready(frame)
+            }
             Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
         }
     }

@@ -14,6 +14,7 @@ pub(super) enum Refused {
     NoRoute,
     NoDevice,
     BodyTooLarge,
+    BodyCutOff,
     Unreachable,
     Broken,
     Timeout,
@@ -56,6 +57,7 @@ impl Refused {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request body is too large\n",
             ),
+            Self::BodyCutOff => (StatusCode::BAD_REQUEST, "the request body ended early\n"),
             Self::Unreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the upstream cannot be reached\n",

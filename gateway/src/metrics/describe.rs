@@ -55,6 +55,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "gateway_upstream_retries_total",
             "Requests that were sent to another endpoint because nothing had been sent, sent again, or not sent again for want of budget.",
         ),
+        (
+            "gateway_upstream_failures_total",
+            "What went wrong with connections to endpoints and requests on them, by reason.",
+        ),
         ("gateway_reloads_total", "Configuration reloads."),
         (
             "gateway_revocation_checks_total",

@@ -6,28 +6,16 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 
 use crate::clock;
 use crate::forward::{Origin, forward};
+use crate::local::Local;
 use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
 use crate::tls::stream::TlsStream;
-
-/// Runs a connection's streams on the worker's own thread.
-#[derive(Debug, Clone, Copy)]
-struct Local;
-
-impl<F: Future + 'static> Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}
 
 /// Receive windows: what a device may send ahead of the upstream's reading, for one stream and for all of a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;

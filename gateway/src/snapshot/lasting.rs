@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::BuildError;
+use super::upstreams::{Material, Reachable};
 use crate::clock;
 use crate::config;
 use crate::headers::token::{self, Signer};
@@ -18,7 +19,6 @@ use crate::tls::stek::{Secret, StekError};
 use crate::trust::DeviceCache;
 use crate::trust::denylist::Denylist;
 use crate::trust::revocation::Revocations;
-use crate::upstream;
 use crate::upstream::endpoints::Endpoints;
 
 /// What outlives a reload: the cache of verified chains, the administrator's orders, and the secret of the tickets when no
@@ -35,7 +35,8 @@ pub struct Lasting {
     signers: Mutex<Vec<Arc<Signer>>>,
     generated: Secret,
     metrics: Arc<Metrics>,
-    upstreams: Mutex<Vec<Arc<Endpoints>>>,
+    /// Each with the certificates that it was built with.
+    upstreams: Mutex<Vec<(Material, Arc<Endpoints>)>>,
 }
 
 /// How many keys stay published: the one that signs, and those before it, whose last tokens may still be under way.
@@ -118,19 +119,30 @@ impl Lasting {
         Arc::clone(all.entry(Arc::clone(trust_domain)).or_default())
     }
 
-    /// The state of the upstreams with these settings, in their order: that of before where nothing has changed, with all that
-    /// is known about the endpoints.
-    pub(super) fn upstreams(&self, settings: &[upstream::Settings]) -> Vec<Arc<Endpoints>> {
+    /// The state of these upstreams, in their order: that of before where nothing has changed, with all that is known about the
+    /// endpoints.
+    pub(super) fn upstreams(&self, reachable: Vec<Reachable>) -> Vec<Arc<Endpoints>> {
         let mut all = self.upstreams.lock();
-        let upstream = |settings: &upstream::Settings| {
-            let known = all.iter().find(|known| known.settings() == settings);
-            known.cloned().unwrap_or_else(|| {
+        let upstream = |reachable: Reachable| {
+            let mut known = all.iter();
+            let same = known.find(|(material, known)| {
+                *known.settings() == reachable.settings && *material == reachable.material
+            });
+            same.cloned().unwrap_or_else(|| {
+                let Reachable {
+                    settings,
+                    targets,
+                    material,
+                } = reachable;
                 let events = self.metrics.upstream_events(&settings.name);
-                Arc::new(Endpoints::new(settings.clone(), events, clock::now()))
+                let upstream = Endpoints::new(settings, targets, events, clock::now());
+                (material, Arc::new(upstream))
             })
         };
-        *all = settings.iter().map(upstream).collect();
-        all.clone()
+        *all = reachable.into_iter().map(upstream).collect();
+        all.iter()
+            .map(|(_, upstream)| Arc::clone(upstream))
+            .collect()
     }
 
     /// What the administrator revoked by hand.

@@ -8,36 +8,53 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::forward::body::UploadState;
-use crate::upstream::UpstreamError;
-use crate::upstream::pool::Lease;
+use crate::upstream::http1::{self, Download, Upgraded};
+use crate::upstream::pool::Pool;
+use crate::upstream::{Fault, UpstreamError, http2};
 
 /// A response's body.
-#[derive(Debug)]
-pub struct UpstreamBody {
-    body: Incoming,
-    lease: Option<Lease>,
-    upload: Rc<UploadState>,
+pub struct UpstreamBody(Kind);
+
+enum Kind {
+    /// All of it is here; the connection went back already.
+    Whole(Bytes),
+    Http1(Box<Download>),
+    Http2 {
+        body: Incoming,
+        /// Until the body is done.
+        ticket: Option<http2::Ticket>,
+        pool: Rc<Pool>,
+    },
+    /// Another protocol follows.
+    Upgraded(Box<http1::Connection>),
 }
 
 impl UpstreamBody {
-    pub(super) fn new(body: Incoming, lease: Lease, upload: Rc<UploadState>) -> Self {
-        let mut body = Self {
-            body,
-            lease: Some(lease),
-            upload,
-        };
-        if body.body.is_end_stream() {
-            body.give_back();
-        }
-        body
+    pub(super) fn whole(data: Bytes) -> Self {
+        Self(Kind::Whole(data))
     }
 
-    fn give_back(&mut self) {
-        if self.upload.is_complete()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.give_back();
+    pub(super) fn http1(download: Download) -> Self {
+        Self(Kind::Http1(Box::new(download)))
+    }
+
+    pub(super) fn http2(body: Incoming, ticket: http2::Ticket, pool: Rc<Pool>) -> Self {
+        Self(Kind::Http2 {
+            body,
+            ticket: Some(ticket),
+            pool,
+        })
+    }
+
+    pub(super) fn upgraded(connection: Box<http1::Connection>) -> Self {
+        Self(Kind::Upgraded(connection))
+    }
+
+    /// The connection behind a response with status 101; `None` behind any other.
+    pub fn into_upgraded(self) -> Option<Upgraded> {
+        match self.0 {
+            Kind::Upgraded(connection) => Some(connection.into_upgraded()),
+            _ => None,
         }
     }
 }
@@ -50,20 +67,48 @@ impl Body for UpstreamBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        // The end of a chunked body is known only after its last piece.
-        if frame.is_none() || this.body.is_end_stream() {
-            this.give_back();
+        match &mut self.get_mut().0 {
+            Kind::Whole(data) if data.is_empty() => Poll::Ready(None),
+            Kind::Whole(data) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
+            Kind::Http1(download) => download.poll_frame(cx),
+            Kind::Upgraded(_) => Poll::Ready(None),
+            Kind::Http2 { body, ticket, pool } => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                if frame.is_none() || body.is_end_stream() {
+                    *ticket = None;
+                }
+                Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|error| {
+                        let error = UpstreamError::Broken(Fault::Http2(error));
+                        pool.failed(&error);
+                        error
+                    })
+                }))
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(UpstreamError::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.0 {
+            Kind::Whole(data) => data.is_empty(),
+            Kind::Http1(download) => download.is_over(),
+            Kind::Http2 { body, .. } => body.is_end_stream(),
+            Kind::Upgraded(_) => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.0 {
+            Kind::Whole(data) => SizeHint::with_exact(data.len() as u64),
+            Kind::Http1(download) => download.size_hint(),
+            Kind::Http2 { body, .. } => body.size_hint(),
+            Kind::Upgraded(_) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl std::fmt::Debug for UpstreamBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UpstreamBody")
     }
 }

@@ -5,6 +5,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::upstream::UpstreamError;
+use crate::upstream::stream::Stream;
+use crate::upstream::tls;
+
 /// Where an endpoint listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -48,4 +54,34 @@ pub struct Target {
     pub address: Address,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// How connections are encrypted; `None` is clear text.
+    pub tls: Option<tls::Client>,
+}
+
+impl Target {
+    /// Connects, and does the TLS handshake where one is to be done. It sets no deadline.
+    ///
+    /// # Errors
+    /// There is no connection, or none of the wanted kind.
+    pub(super) async fn connect(&self) -> Result<Stream, UpstreamError> {
+        let unreachable = UpstreamError::Unreachable;
+        let connecting = match &self.address {
+            Address::Socket(address) => TcpStream::connect(address).await,
+            Address::Name { host, port } => TcpStream::connect((host.as_str(), *port)).await,
+            Address::Unix(path) => {
+                let unix = UnixStream::connect(path).await.map_err(unreachable)?;
+                return Ok(Stream::Unix(unix));
+            }
+        };
+        let tcp = connecting.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        match &self.tls {
+            None => Ok(Stream::Tcp(tcp)),
+            Some(client) => {
+                let tls = client.connect(tcp, self.protocol).await;
+                tls.map(|tls| Stream::Tls(Box::new(tls)))
+                    .map_err(UpstreamError::Tls)
+            }
+        }
+    }
 }

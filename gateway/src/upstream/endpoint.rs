@@ -10,13 +10,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::upstream::balance;
-use crate::upstream::connect::Address;
+use crate::upstream::connect::{Address, Target};
 use crate::upstream::health::{self, Checked, Ejection, EjectionSettings, Thresholds};
 
 /// One address of an upstream.
 #[derive(Debug)]
 pub struct Endpoint {
-    address: Address,
+    target: Target,
     entry: usize,
     weight: u32,
     hash: u64,
@@ -74,11 +74,11 @@ pub enum State {
 }
 
 impl Endpoint {
-    /// The endpoint at `address`, from the configuration's entry with this index. With `back_since` it starts slowly.
-    pub fn new(address: Address, entry: usize, weight: u32, back_since: Option<Duration>) -> Self {
+    /// The endpoint at `target`, from the configuration's entry with this index. With `back_since` it starts slowly.
+    pub fn new(target: Target, entry: usize, weight: u32, back_since: Option<Duration>) -> Self {
         Self {
-            hash: balance::hash(address.to_string().as_bytes()),
-            address,
+            hash: balance::hash(target.address.to_string().as_bytes()),
+            target,
             entry,
             weight,
             out_until: AtomicU64::new(0),
@@ -91,7 +91,12 @@ impl Endpoint {
 
     /// Where it is.
     pub fn address(&self) -> &Address {
-        &self.address
+        &self.target.address
+    }
+
+    /// How it is reached.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Index of its entry in the configuration's list.
@@ -226,7 +231,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Endpoint, LastCheck, State};
-    use crate::upstream::connect::Address;
+    use crate::upstream::connect::{Address, Protocol, Target};
     use crate::upstream::health::{EjectionSettings, FULL, Thresholds};
 
     const ONCE: Thresholds = Thresholds {
@@ -245,8 +250,16 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn target(path: &str) -> Target {
+        Target {
+            address: Address::Unix(path.into()),
+            protocol: Protocol::Http1,
+            tls: None,
+        }
+    }
+
     fn endpoint() -> Endpoint {
-        Endpoint::new(Address::Unix("/run/upstream".into()), 0, 4, None)
+        Endpoint::new(target("/run/upstream"), 0, 4, None)
     }
 
     fn check(endpoint: &Endpoint, passed: bool, now: Duration) -> bool {
@@ -290,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_newcomer_starts_slowly() {
-        let newcomer = Endpoint::new(Address::Unix("/run/new".into()), 0, 10, Some(at(7)));
+        let newcomer = Endpoint::new(target("/run/new"), 0, 10, Some(at(7)));
         assert_eq!(newcomer.weight_at(at(7), WINDOW), FULL);
     }
 

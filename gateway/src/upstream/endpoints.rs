@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::metrics::upstream::Events;
 use crate::upstream::Settings;
-use crate::upstream::connect::Address;
+use crate::upstream::connect::{Address, Target};
 use crate::upstream::endpoint::{Endpoint, LastCheck};
 use crate::upstream::retry::Budget;
 
@@ -30,6 +30,8 @@ pub struct Set {
 #[derive(Debug)]
 pub struct Endpoints {
     settings: Settings,
+    /// How each entry of the configuration is reached, in its order.
+    targets: Vec<Target>,
     /// Times are counted from here.
     origin: Instant,
     set: ArcSwap<Set>,
@@ -42,22 +44,19 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// An upstream whose endpoints are all taken for healthy. Host names have no addresses until [`Endpoints::resolved`].
-    pub fn new(settings: Settings, events: Events, now: Instant) -> Self {
-        let fixed = settings.endpoints.iter().enumerate();
+    /// An upstream whose endpoints are all taken for healthy; `targets` says how each entry is reached. Host names have no
+    /// addresses until [`Endpoints::resolved`].
+    pub fn new(settings: Settings, targets: Vec<Target>, events: Events, now: Instant) -> Self {
+        let fixed = settings.endpoints.iter().zip(&targets).enumerate();
         let all = fixed
-            .filter(|(_, entry)| !matches!(entry.address, Address::Name { .. }))
-            .map(|(index, entry)| {
-                Arc::new(Endpoint::new(
-                    entry.address.clone(),
-                    index,
-                    entry.weight,
-                    None,
-                ))
+            .filter(|(_, (entry, _))| !matches!(entry.address, Address::Name { .. }))
+            .map(|(index, (entry, target))| {
+                Arc::new(Endpoint::new(target.clone(), index, entry.weight, None))
             })
             .collect();
         Self {
             settings,
+            targets,
             origin: now,
             set: ArcSwap::from_pointee(Set { version: 0, all }),
             changed: watch::Sender::new(0),
@@ -95,7 +94,8 @@ impl Endpoints {
     /// Puts the addresses that the entry with index `entry` has at `now` in place of those that it had. Endpoints that stay keep
     /// their state; those that are new beside others start slowly.
     pub fn resolved(&self, entry: usize, addresses: &[SocketAddr], now: Instant) {
-        let Some(configured) = self.settings.endpoints.get(entry) else {
+        let configured = self.settings.endpoints.get(entry);
+        let Some((configured, target)) = configured.zip(self.targets.get(entry)) else {
             return;
         };
         let before = self.set.load();
@@ -108,7 +108,11 @@ impl Endpoints {
                 .iter()
                 .find(|known| known.entry() == entry && *known.address() == address);
             stays.cloned().unwrap_or_else(|| {
-                Arc::new(Endpoint::new(address, entry, configured.weight, back_since))
+                let target = Target {
+                    address,
+                    ..target.clone()
+                };
+                Arc::new(Endpoint::new(target, entry, configured.weight, back_since))
             })
         };
         let mut all: Vec<Arc<Endpoint>> = addresses.iter().map(endpoint).collect();

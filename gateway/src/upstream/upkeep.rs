@@ -102,7 +102,7 @@ async fn check_one(upstream: Arc<Endpoints>, endpoint: Arc<Endpoint>, settings: 
     let entry = entries.get(endpoint.entry());
     let name = entry.map_or_else(String::new, |entry| entry.address.to_string());
     loop {
-        let outcome = check::run(endpoint.address(), &name, &settings).await;
+        let outcome = check::run(endpoint.target(), &name, &settings).await;
         upstream.checked(&endpoint, outcome, clock::now());
         tokio::time::sleep(jittered(settings.interval)).await;
     }

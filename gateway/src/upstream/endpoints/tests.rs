@@ -6,11 +6,11 @@ use super::Endpoints;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::upstream::check;
-use crate::upstream::connect::{Address, Protocol};
+use crate::upstream::connect::{Address, Protocol, Target};
 use crate::upstream::endpoint::State;
 use crate::upstream::health::{EjectionSettings, Thresholds};
 use crate::upstream::view::UpstreamView;
-use crate::upstream::{Entry, Limits, RetrySettings, Settings};
+use crate::upstream::{Entry, Limits, RetrySettings, Settings, tls};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,6 +20,7 @@ fn name(host: &str) -> Entry {
             host: host.into(),
             port: 80,
         },
+        encrypted: false,
         weight: 1,
     }
 }
@@ -27,6 +28,7 @@ fn name(host: &str) -> Entry {
 fn fixed(last: u8) -> Entry {
     Entry {
         address: Address::Socket(address(last)),
+        encrypted: false,
         weight: 1,
     }
 }
@@ -41,11 +43,18 @@ fn settings(endpoints: Vec<Entry>) -> Settings {
         endpoints,
         balance: crate::upstream::balance::Policy::RoundRobin,
         protocol: Protocol::Http1,
+        tls: tls::Settings::default(),
         limits: Limits {
             connect_timeout: SECOND,
             response_timeout: SECOND,
             pool_idle_timeout: SECOND,
             pool_max_idle: 1,
+            max_connections: 1,
+            max_pending: 1,
+            queue_timeout: SECOND,
+            max_connection_age: None,
+            max_requests: None,
+            ping_interval: None,
         },
         retry: RetrySettings {
             attempts: 1,
@@ -75,7 +84,18 @@ fn settings(endpoints: Vec<Entry>) -> Settings {
 fn upstream(endpoints: Vec<Entry>) -> (Endpoints, Instant) {
     let now = clock::now();
     let events = Metrics::new(&[]).unwrap().upstream_events("telemetry");
-    (Endpoints::new(settings(endpoints), events, now), now)
+    let settings = settings(endpoints);
+    let targets = targets(&settings);
+    (Endpoints::new(settings, targets, events, now), now)
+}
+
+fn targets(settings: &Settings) -> Vec<Target> {
+    let target = |entry: &Entry| Target {
+        address: entry.address.clone(),
+        protocol: settings.protocol,
+        tls: None,
+    };
+    settings.endpoints.iter().map(target).collect()
 }
 
 fn states(upstream: &Endpoints, now: Instant) -> Vec<(String, State)> {
@@ -174,7 +194,8 @@ fn what_is_not_configured_is_not_done() {
         ..settings(vec![fixed(1)])
     };
     let now = clock::now();
-    let upstream = Endpoints::new(settings, events, now);
+    let targets = targets(&settings);
+    let upstream = Endpoints::new(settings, targets, events, now);
     let set = Arc::clone(&upstream.set());
     for _ in 0..100 {
         upstream.observe(&set.all[0], false, || unreachable!("nobody asks"));
