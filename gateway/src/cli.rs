@@ -203,7 +203,7 @@ async fn supervise(
     }
     let mut upkeep = tokio::time::interval(Duration::from_secs(1));
     let mut lists = server.borrow().refresh_lists();
-    let mut upkeep_of_upstreams = Upkeep::new();
+    let mut upkeep_of_upstreams = Upkeep::default();
     upkeep_of_upstreams.set(&server.borrow().upstreams());
     let mut watch = start_watch(server, &path);
     loop {

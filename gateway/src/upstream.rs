@@ -129,6 +129,9 @@ pub struct RetrySettings {
     pub budget: u32,
 }
 
+/// How often a request is taken back from connections that were open, before the endpoint counts as failed.
+const MAX_REFUSALS: u32 = 3;
+
 /// An upstream as one worker uses it.
 pub struct Upstream {
     shared: Arc<Endpoints>,
@@ -215,13 +218,14 @@ impl Upstream {
             true => self.shared.settings().retry.attempts,
             false => 0,
         };
+        let mut refusals_left = MAX_REFUSALS;
         let mut failed: Vec<Rc<Member>> = Vec::new();
         let mut last_error = UpstreamError::NoEndpoint;
-        if self.members().all.is_empty() {
-            self.wait_for_endpoints().await;
-        }
         loop {
             let Some(member) = self.choose(affinity, now, &failed) else {
+                if failed.is_empty() && self.is_resolved_now().await {
+                    continue;
+                }
                 return Err(last_error);
             };
             let in_flight = InFlight::new(&member);
@@ -249,9 +253,11 @@ impl Upstream {
                     self.observe(&member, Err(&error), is_reused);
                     match (unsent, copy) {
                         (Some(unsent), _) => {
-                            // A pooled connection that had ended says nothing about the endpoint.
-                            if !is_reused {
-                                failed.push(member);
+                            // A pooled connection that had ended says nothing about the endpoint, unless that happens
+                            // again and again.
+                            match is_reused && refusals_left > 0 {
+                                true => refusals_left -= 1,
+                                false => failed.push(member),
                             }
                             self.shared.events().retried(Retry::Unsent);
                             request = unsent;
@@ -329,13 +335,13 @@ impl Upstream {
         Pool::new(endpoint.target().clone(), settings.limits, metrics)
     }
 
-    /// Waits for the first address of a host name, where none is known yet.
-    async fn wait_for_endpoints(&self) {
+    /// Waits for the first look-up of the host names, where no address is known yet, and says whether that brought any.
+    async fn is_resolved_now(&self) -> bool {
         let mut changes = self.shared.changes();
+        let resolved = changes.wait_for(|_| !self.shared.is_first_look_up_pending());
         let timeout = self.shared.settings().limits.connect_timeout;
-        if self.shared.set().all.is_empty() {
-            let _ = tokio::time::timeout(timeout, changes.changed()).await;
-        }
+        let _ = tokio::time::timeout(timeout, resolved).await;
+        !self.shared.set().all.is_empty()
     }
 
     /// A random number, good enough to spread load.

@@ -134,8 +134,13 @@ impl Lasting {
                     targets,
                     material,
                 } = reachable;
-                let events = self.metrics.upstream_events(&settings.name);
-                let upstream = Endpoints::new(settings, targets, events, clock::now());
+                let (name, now) = (settings.name.clone(), clock::now());
+                let events = self.metrics.upstream_events(&name);
+                let upstream = Endpoints::new(settings, targets, events, now);
+                let mut known = all.iter();
+                if let Some((_, before)) = known.find(|(_, known)| known.settings().name == name) {
+                    upstream.inherit(before, now);
+                }
                 (material, Arc::new(upstream))
             })
         };

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
@@ -35,8 +36,10 @@ pub struct Endpoints {
     /// Times are counted from here.
     origin: Instant,
     set: ArcSwap<Set>,
-    /// The latest version of the set.
+    /// The latest version of the set; told of first look-ups too.
     changed: watch::Sender<u64>,
+    /// Host names that were not looked up yet.
+    first_look_ups: AtomicUsize,
     /// One ejection is decided at a time, so that two workers do not take the last room for one twice.
     ejecting: Mutex<()>,
     budget: Mutex<Budget>,
@@ -54,7 +57,11 @@ impl Endpoints {
                 Arc::new(Endpoint::new(target.clone(), index, entry.weight, None))
             })
             .collect();
+        let names = targets
+            .iter()
+            .filter(|target| matches!(target.address, Address::Name { .. }));
         Self {
+            first_look_ups: AtomicUsize::new(names.count()),
             settings,
             targets,
             origin: now,
@@ -84,6 +91,46 @@ impl Endpoints {
     /// The endpoints that there are now.
     pub fn set(&self) -> Guard<Arc<Set>> {
         self.set.load()
+    }
+
+    /// Goes on with the addresses that `before` knows for the same host names, so that a changed configuration does not have to
+    /// wait for a resolver.
+    pub fn inherit(&self, before: &Self, now: Instant) {
+        let known = before.set.load();
+        for (index, target) in self.targets.iter().enumerate() {
+            let mut others = before.targets.iter();
+            let Some(other) = others.position(|other| other.address == target.address) else {
+                continue;
+            };
+            let addresses = known
+                .all
+                .iter()
+                .filter(|endpoint| endpoint.entry() == other);
+            let addresses: Vec<SocketAddr> = addresses
+                .filter_map(|endpoint| match endpoint.address() {
+                    Address::Socket(address) => Some(*address),
+                    _ => None,
+                })
+                .collect();
+            if matches!(target.address, Address::Name { .. }) && !addresses.is_empty() {
+                self.resolved(index, &addresses, now);
+            }
+        }
+    }
+
+    /// Whether the first look-up of a host name is still to come.
+    pub fn is_first_look_up_pending(&self) -> bool {
+        self.first_look_ups.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes in that a host name was looked up for the first time, whatever came of it.
+    pub(super) fn looked_up_first(&self) {
+        let _ = self
+            .first_look_ups
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        self.changed.send_modify(|_| {});
     }
 
     /// Told of each change of the set.

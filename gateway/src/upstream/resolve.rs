@@ -19,8 +19,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// Looks `host` up again and again, for the entry of `upstream` with index `entry`, for ever.
 pub(super) async fn keep(upstream: Arc<Endpoints>, entry: usize, host: String, port: u16) {
     let refresh = upstream.settings().dns_refresh;
-    let mut is_known = false;
-    let mut has_failed = false;
+    let (mut is_first, mut is_known, mut has_failed) = (true, false, false);
     loop {
         let name = &upstream.settings().name;
         match look_up(&host, port).await {
@@ -37,6 +36,9 @@ pub(super) async fn keep(upstream: Arc<Endpoints>, entry: usize, host: String, p
                 }
                 has_failed = true;
             }
+        }
+        if std::mem::take(&mut is_first) {
+            upstream.looked_up_first();
         }
         let wait = match is_known {
             true => refresh,

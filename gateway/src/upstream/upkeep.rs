@@ -22,11 +22,6 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Nothing to do yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Goes on with `upstreams`, on the current runtime: tasks of those that are the same as before run on, those of others end.
     pub fn set(&mut self, upstreams: &[Arc<Endpoints>]) {
         let is_wanted =

@@ -147,7 +147,7 @@ fn keep_upstreams(mut changes: UnboundedReceiver<Vec<Arc<Endpoints>>>) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut upkeep = Upkeep::new();
+        let mut upkeep = Upkeep::default();
         while let Some(upstreams) = changes.recv().await {
             upkeep.set(&upstreams);
         }

@@ -203,3 +203,29 @@ fn what_is_not_configured_is_not_done() {
     }
     assert_eq!(states(&upstream, now)[0].1, State::Healthy);
 }
+
+#[test]
+fn a_changed_configuration_goes_on_with_the_addresses_known_before() {
+    let (before, now) = upstream(vec![fixed(9), name("a"), name("gone")]);
+    before.resolved(1, &[address(1), address(2)], now);
+    before.resolved(2, &[address(3)], now);
+    let (after, _) = upstream(vec![name("a"), name("new"), fixed(8)]);
+    after.inherit(&before, now);
+    let all = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.8:80"];
+    assert_eq!(addresses(&after), all);
+    let view = UpstreamView::of(&after, now);
+    assert_eq!(view.unresolved, ["new:80"]);
+}
+
+#[test]
+fn each_name_is_waited_for_once() {
+    let (upstream, _) = upstream(vec![name("a"), fixed(1), name("b")]);
+    let changes = upstream.changes();
+    assert!(upstream.is_first_look_up_pending());
+    upstream.looked_up_first();
+    assert!(upstream.is_first_look_up_pending() && changes.has_changed().unwrap());
+    upstream.looked_up_first();
+    assert!(!upstream.is_first_look_up_pending());
+    upstream.looked_up_first();
+    assert!(!upstream.is_first_look_up_pending());
+}
