@@ -108,7 +108,8 @@ pub struct Limits {
     pub max_connection_age: Option<Duration>,
     /// How many requests a connection carries; `None` is no limit.
     pub max_requests: Option<u64>,
-    /// How often a ping asks whether an HTTP/2 endpoint with requests under way is still there; `None` is never.
+    /// How often a ping on an HTTP/2 connection asks whether the endpoint is still there, and how long its answer may take;
+    /// `None` is never.
     pub ping_interval: Option<Duration>,
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) endpoints: Vec<SocketAddr>,
     /// The list of endpoints as it is written, in place of `endpoints`.
     pub(crate) entries: Option<String>,
+    /// Further endpoints, written as the configuration has them.
+    pub(crate) more_endpoints: Vec<String>,
     /// More keys of `[[upstreams]]`.
     pub(crate) upstream: String,
     pub(crate) path_prefix: String,
@@ -47,6 +49,7 @@ impl Setup {
             listener: "127.0.0.1:0".into(),
             endpoints: vec![upstream],
             entries: None,
+            more_endpoints: Vec::new(),
             upstream: String::new(),
             path_prefix: "/".into(),
             workers: 1,
@@ -60,6 +63,7 @@ impl Setup {
             .endpoints
             .iter()
             .map(|address| format!("http://{address}"))
+            .chain(self.more_endpoints.iter().cloned())
             .collect();
         let endpoints = match &self.entries {
             Some(entries) => entries.clone(),
