@@ -263,7 +263,7 @@ impl Upstream {
                             self.shared.events().retried(Retry::Unsent);
                             request = unsent;
                         }
-                        (None, Some(copy)) if self.may_repeat() => {
+                        (None, Some(copy)) if is_unanswered(&error) && self.may_repeat() => {
                             repeats_left -= 1;
                             failed.push(member);
                             if failed.len() >= self.members().all.len() {
@@ -403,6 +403,15 @@ fn is_of_endpoint(error: &UpstreamError, is_reused: bool) -> bool {
         | UpstreamError::NoEndpoint
         | UpstreamError::RequestTimeout => false,
     }
+}
+
+/// Whether no byte of a response came: an endpoint that answered nonsense would answer it again.
+fn is_unanswered(error: &UpstreamError) -> bool {
+    matches!(
+        error,
+        UpstreamError::ResponseTimeout
+            | UpstreamError::Broken(Fault::ClosedBeforeHead(_) | Fault::Http2(_))
+    )
 }
 
 fn is_repeatable(request: &Request<RequestBody>) -> bool {
