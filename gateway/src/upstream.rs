@@ -221,13 +221,13 @@ impl Upstream {
         };
         let mut refusals_left = MAX_REFUSALS;
         let mut failed: Vec<Rc<Member>> = Vec::new();
-        let mut last_error = UpstreamError::NoEndpoint;
+        let mut first_error = None;
         loop {
             let Some(member) = self.choose(affinity, now, &failed) else {
                 if failed.is_empty() && self.is_resolved_now().await {
                     continue;
                 }
-                return Err(last_error);
+                return Err(first_error.unwrap_or(UpstreamError::NoEndpoint));
             };
             let in_flight = InFlight::new(&member);
             let waiting = in_flight.pending();
@@ -238,7 +238,7 @@ impl Upstream {
                 Err(error) => {
                     self.observe(&member, Err(&error), false);
                     self.shared.events().retried(Retry::Unsent);
-                    last_error = error;
+                    first_error.get_or_insert(error);
                     failed.push(member);
                     continue;
                 }
@@ -274,7 +274,7 @@ impl Upstream {
                         }
                         (None, _) => return Err(error),
                     }
-                    last_error = error;
+                    first_error.get_or_insert(error);
                 }
             }
         }

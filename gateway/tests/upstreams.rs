@@ -377,7 +377,8 @@ fn an_ejected_endpoint_returns() {
     let status = Arc::new(AtomicUsize::new(503));
     let flapping = with_status(&status);
     let good = Upstream::answering(|_| ok("good"));
-    let keys = "ejection = { consecutive_failures = 1, time = \"300ms\", max_time = \"300ms\" }";
+    let keys = "slow_start = \"1h\"\n\
+                ejection = { consecutive_failures = 1, time = \"300ms\", max_time = \"300ms\" }";
     let site = Site::new(&[flapping.address(), good.address()], keys);
     let mut connection = site.connect();
     let first = [0, 1].map(|_| connection.get("/").status());
@@ -388,6 +389,33 @@ fn an_ejected_endpoint_returns() {
         assert_eq!(connection.get("/").status(), 200);
         (flapping.received().len() > served).then_some(())
     });
+    // With a tenth of its weight, for now.
+    assert_eq!(site.state(flapping.address()), State::SlowStart);
+    let before = flapping.received().len();
+    for _ in 0..110 {
+        assert_eq!(connection.get("/").status(), 200);
+    }
+    let share = flapping.received().len() - before;
+    assert!((8..=12).contains(&share), "{share}");
+}
+
+#[test]
+fn a_device_that_breaks_off_ejects_nobody() {
+    let upstream = Upstream::ok();
+    let keys = "ejection = { consecutive_failures = 1, max_share = \"100%\" }";
+    let site = Site::new(&[upstream.address()], keys);
+    let in_flight = || site.gateway.endpoint(upstream.address()).in_flight;
+    let mut device = site.connect();
+    device.send(format!(
+        "POST / HTTP/1.1\r\n{HOST}content-length: 10\r\n\r\nhel"
+    ));
+    eventually("the request to be under way", || {
+        (upstream.connections() == 1 && in_flight() == 1).then_some(())
+    });
+    device.reset();
+    eventually("its end", || (in_flight() == 0).then_some(()));
+    assert_eq!(site.state(upstream.address()), State::Healthy);
+    assert_eq!(site.connect().get("/").status(), 200);
 }
 
 #[test]
@@ -464,6 +492,20 @@ fn a_post_on_a_kept_connection_that_breaks_is_not_sent_again() {
     let received = upstream.received();
     assert_eq!(received.len(), 2);
     assert_eq!(received[1].connection, 0, "it was on the kept connection");
+}
+
+#[test]
+fn what_has_begun_to_be_answered_is_not_asked_again() {
+    for begun in ["H", "HTTP/1.1 200 OK\r\ncontent-le", "nonsense\r\n\r\n"] {
+        let upstream = Upstream::by_hand(move |mut peer| {
+            if peer.reader.request().is_ok() {
+                peer.send(begun);
+            }
+        });
+        let site = Site::new(&[upstream.address()], "retries = 3");
+        assert_eq!(site.connect().get("/").status(), 502, "{begun}");
+        assert_eq!(upstream.connections(), 1, "{begun}");
+    }
 }
 
 #[test]
