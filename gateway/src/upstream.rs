@@ -213,7 +213,7 @@ impl Upstream {
         &self,
         mut request: Request<RequestBody>,
         affinity: Option<&str>,
-        now: Instant,
+        mut now: Instant,
     ) -> Result<(Response<UpstreamBody>, InFlight), UpstreamError> {
         let mut repeats_left = match is_repeatable(&request) {
             true => self.shared.settings().retry.attempts,
@@ -222,13 +222,21 @@ impl Upstream {
         let mut refusals_left = MAX_REFUSALS;
         let mut failed: Vec<Rc<Member>> = Vec::new();
         let mut first_error = None;
+        // Whether one that failed may be asked again, where there is no other one.
+        let mut may_return = false;
+        let mut is_moved = false;
         loop {
             let Some(member) = self.choose(affinity, now, &failed) else {
-                if failed.is_empty() && self.is_resolved_now().await {
-                    continue;
+                if std::mem::take(&mut may_return) {
+                    failed.clear();
+                } else if !failed.is_empty() || !self.is_resolved_now().await {
+                    return Err(first_error.unwrap_or(UpstreamError::NoEndpoint));
                 }
-                return Err(first_error.unwrap_or(UpstreamError::NoEndpoint));
+                continue;
             };
+            if std::mem::take(&mut is_moved) {
+                self.shared.events().retried(Retry::Unsent);
+            }
             let in_flight = InFlight::new(&member);
             let waiting = in_flight.pending();
             let leased = Pool::lease(&member.pool, now).await;
@@ -237,46 +245,42 @@ impl Upstream {
                 Ok(lease) => lease,
                 Err(error) => {
                     self.observe(&member, Err(&error), false);
-                    self.shared.events().retried(Retry::Unsent);
                     first_error.get_or_insert(error);
                     failed.push(member);
+                    (is_moved, now) = (true, clock::now());
                     continue;
                 }
             };
             let is_reused = lease.is_reused();
             let copy = (repeats_left > 0).then(|| request_again(&request));
-            match lease.send(request).await {
+            let SendError { error, unsent } = match lease.send(request).await {
                 Ok(response) => {
                     self.observe(&member, Ok(response.status()), is_reused);
                     return Ok((response, in_flight));
                 }
-                Err(SendError { error, unsent }) => {
-                    self.observe(&member, Err(&error), is_reused);
-                    match (unsent, copy) {
-                        (Some(unsent), _) => {
-                            // A pooled connection that had ended says nothing about the endpoint, unless that happens
-                            // again and again.
-                            match is_reused && refusals_left > 0 {
-                                true => refusals_left -= 1,
-                                false => failed.push(member),
-                            }
-                            self.shared.events().retried(Retry::Unsent);
-                            request = unsent;
-                        }
-                        (None, Some(copy)) if is_unanswered(&error) && self.may_repeat() => {
-                            repeats_left -= 1;
-                            failed.push(member);
-                            if failed.len() >= self.members().all.len() {
-                                // There is no other one; the same may answer on another connection.
-                                failed.clear();
-                            }
-                            request = copy;
-                        }
-                        (None, _) => return Err(error),
+                Err(failed) => failed,
+            };
+            self.observe(&member, Err(&error), is_reused);
+            match (unsent, copy) {
+                (Some(unsent), _) => {
+                    // A pooled connection that had ended says nothing about the endpoint, unless that happens again and again.
+                    match is_reused && refusals_left > 0 {
+                        true => refusals_left -= 1,
+                        false => failed.push(member),
                     }
-                    first_error.get_or_insert(error);
+                    is_moved = true;
+                    request = unsent;
                 }
+                (None, Some(copy)) if is_unanswered(&error) && self.may_repeat() => {
+                    repeats_left -= 1;
+                    failed.push(member);
+                    may_return = true;
+                    request = copy;
+                }
+                (None, _) => return Err(error),
             }
+            first_error.get_or_insert(error);
+            now = clock::now();
         }
     }
 

@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use gateway::upstream::endpoint::State;
 use support::counters::expect_value;
@@ -522,6 +522,53 @@ fn what_was_not_sent_goes_elsewhere_whatever_it_is() {
     assert_eq!((site.retries("unsent"), site.retries("repeated")), (3, 0));
     let only = Site::new(&[refusing], "");
     assert_eq!(only.connect().get("/").status(), 503);
+    assert_eq!((only.retries("unsent"), only.retries("repeated")), (0, 0));
+}
+
+#[test]
+fn the_only_healthy_endpoint_is_asked_again() {
+    let first = AtomicBool::new(true);
+    let upstream = Upstream::answering(move |received| {
+        let is_check = received.message.target() == "/healthz";
+        match !is_check && first.swap(false, Ordering::SeqCst) {
+            true => Vec::new(),
+            false => ok("ok"),
+        }
+    });
+    let dead = refusing_address();
+    let site = Site::new(&[upstream.address(), dead], QUICK_CHECK);
+    site.wait_for(dead, State::Unhealthy);
+    assert_eq!(site.connect().get("/").status(), 200);
+    assert_eq!((site.retries("unsent"), site.retries("repeated")), (0, 1));
+}
+
+#[test]
+fn each_attempt_has_its_own_time() {
+    let (wait, waiting) = mpsc::channel::<()>();
+    let waiting = Mutex::new(waiting);
+    let (together, count) = (Barrier::new(2), AtomicUsize::new(0));
+    // Two requests at once leave two connections, so that the second attempt finds one that was opened before.
+    let upstream = Upstream::answering(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => {
+            together.wait();
+            ok("ok")
+        }
+        2 => {
+            let _ = waiting.lock().unwrap().recv();
+            Vec::new()
+        }
+        _ => ok("ok"),
+    });
+    let site = Site::new(&[upstream.address()], "response_timeout = \"1s\"");
+    let [mut one, mut other] = [site.connect(), site.connect()];
+    one.send(format!("GET / HTTP/1.1\r\n{HOST}\r\n"));
+    other.send(format!("GET / HTTP/1.1\r\n{HOST}\r\n"));
+    let answers = [one.response().status(), other.response().status()];
+    assert_eq!(answers, [200, 200]);
+    assert_eq!(one.get("/").status(), 200);
+    assert_eq!(site.retries("repeated"), 1);
+    assert_eq!(upstream.connections(), 2);
+    drop(wait);
 }
 
 #[test]
