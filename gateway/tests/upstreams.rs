@@ -17,8 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use gateway::upstream::endpoint::State;
+use rustix::process::Signal;
 use support::counters::expect_value;
 use support::message::Reader;
+use support::program::Program;
 use support::upstream::{ok, refusing_address};
 use support::{Connection, Device, Fleet, Gateway, Pki, Setup, Upstream, eventually};
 
@@ -332,6 +334,29 @@ fn a_check_asks_what_is_configured_and_looks_at_the_status() {
     assert_eq!(site.connect().get("/").status(), 500);
     status.store(200, Ordering::SeqCst);
     site.wait_for(upstream.address(), State::Healthy);
+}
+
+#[test]
+fn the_program_checks_and_looks_up_what_a_reload_brings() {
+    let (pki, upstream) = (Pki::new(), Upstream::ok());
+    let port = upstream.address().port();
+    let mut setup = Setup::new(upstream.address());
+    setup.more = "watch = false\n[admin]\naddress = \"127.0.0.1:0\"\n".into();
+    setup.upstream = QUICK_CHECK.into();
+    let config = pki.write("gateway.toml", &setup.text());
+    let program = Program::run(&config);
+    assert_eq!(upstream.request(0).target(), "/healthz");
+    setup.entries = Some(format!("[\"http://localhost:{port}\"]"));
+    pki.write("gateway.toml", &setup.text());
+    program.signal(Signal::HUP);
+    program.logged("reloaded the configuration");
+    let name = up(format_args!("localhost:{port}"));
+    eventually("the name to be looked up", || {
+        let counters = program.counters();
+        (counters.get(&name) > 0).then_some(())
+    });
+    let device = Device::new(&pki, Some(&pki.device("device-000001")));
+    assert_eq!(device.get(program.devices(), "/").0.status(), 200);
 }
 
 #[test]
