@@ -15,6 +15,7 @@ use crate::config::{Config, ConfigError};
 use crate::server::handover::{self, Handover, Upgrade};
 use crate::server::notify::ServiceManager;
 use crate::server::{Server, ServerError, activation, check, load_config};
+use crate::upstream::upkeep::Upkeep;
 use crate::watch::Watch;
 
 /// Version, commit and TLS stack.
@@ -195,7 +196,8 @@ fn run(path: PathBuf, exit_with_stdin: bool, take_over: bool) -> Result<(), Serv
             .await
             .map_err(system)
     });
-    drop(runtime);
+    // A resolver that does not answer is not waited for.
+    runtime.shutdown_background();
     result?;
     match Rc::try_unwrap(server) {
         Ok(server) => server.into_inner().join().map_err(system),
@@ -346,6 +348,8 @@ async fn serve(
     let mut upgrade = Upgrade::of_this_process();
     let mut upkeep = tokio::time::interval(Duration::from_secs(1));
     let mut lists = server.borrow().refresh_lists();
+    let mut upkeep_of_upstreams = Upkeep::default();
+    upkeep_of_upstreams.set(&server.borrow().upstreams());
     let mut watch = start_watch(server, path);
     loop {
         tokio::select! {
@@ -372,6 +376,7 @@ async fn serve(
             // What is not wanted any more must not come into force after the reload.
             drop(lists);
             lists = server.borrow().refresh_lists();
+            upkeep_of_upstreams.set(&server.borrow().upstreams());
         }
         rewatch(&mut watch, server, path);
         manager.ready();

@@ -172,6 +172,12 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
                 "it is longer than timeouts.idle, which would end the connection first",
             );
         }
+        if upstream.request_timeout > Some(settings.serve.idle_timeout) {
+            file.error(
+                &format!("upstreams[{index}].request_timeout"),
+                "it is longer than timeouts.idle, which would end the connection first",
+            );
+        }
     }
 
     let mut admin = file.table("admin", false);

@@ -162,25 +162,32 @@ async fn answer(
         headers::set_websocket(request.headers_mut());
     }
     let upload = request.body().shared_state();
-    match upstream.send(request, exchange.started).await {
+    let affinity = origin.permit.device().map(|device| device.device_id());
+    match upstream.send(request, affinity, exchange.started).await {
         // Not what was asked for, and no HTTP follows on that connection.
-        Ok(response)
+        Ok((response, _))
             if response.status() == StatusCode::SWITCHING_PROTOCOLS
                 && !(switches && headers::is_websocket(response.headers())) =>
         {
             Err(Refused::Broken)
         }
-        Ok(response) => Ok(response),
+        Ok((response, in_flight)) => {
+            let _ = exchange.in_flight.set(in_flight);
+            Ok(response)
+        }
         Err(error) => {
             if upload.is_some_and(|upload| upload.is_too_large()) {
                 return Err(Refused::BodyTooLarge);
             }
             tracing::debug!(%error, device = origin.permit.device_id(), "no response from the upstream");
             Err(match error {
-                UpstreamError::Unreachable(_)
+                UpstreamError::NoEndpoint
+                | UpstreamError::Unreachable(_)
                 | UpstreamError::QueueFull
                 | UpstreamError::QueueTimeout => Refused::Unreachable,
-                UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refused::Timeout,
+                UpstreamError::ConnectTimeout
+                | UpstreamError::ResponseTimeout
+                | UpstreamError::RequestTimeout => Refused::Timeout,
                 UpstreamError::Upload(_) => Refused::BodyCutOff,
                 UpstreamError::Broken(_) | UpstreamError::Tls(_) => Refused::Broken,
             })

@@ -5,6 +5,7 @@
 
 mod describe;
 mod tunnel;
+pub mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub struct Metrics {
     responders: Vec<(Outcome, Counter)>,
     /// Issuers of lists that have gauges.
     shown_issuers: Mutex<BTreeSet<String>>,
+    /// Upstreams and entries of endpoints that have gauges.
+    shown_endpoints: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -324,6 +327,7 @@ impl Metrics {
             fetches,
             responders,
             shown_issuers: Mutex::default(),
+            shown_endpoints: Mutex::default(),
             recorder,
         }))
     }

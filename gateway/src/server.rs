@@ -31,6 +31,8 @@ use crate::metrics::Metrics;
 use crate::refresh::{Changed, Refresh};
 use crate::snapshot::{BuildError, Lasting, Snapshot};
 use crate::trust::revocation::Prepared;
+use crate::upstream::endpoints::Endpoints;
+use crate::upstream::view::UpstreamView;
 use crate::verify::revocation::{ListInfo, Warning};
 use crate::worker::{self, Start};
 pub use error::ServerError;
@@ -76,8 +78,10 @@ pub fn check(path: &std::path::Path) -> Result<(), ServerError> {
     let files_are_named = !problems.iter().any(names_files);
     let mut errors: Vec<BuildError> = problems.into_iter().map(BuildError::from).collect();
     if let Some(config) = config.filter(|_| files_are_named) {
-        let lasting = Lasting::new(config.chain_cache_entries, None)
-            .map_err(|error| ServerError::System(error.to_string()))?;
+        let system = |error: &dyn std::fmt::Display| ServerError::System(error.to_string());
+        let metrics = Metrics::new(&[]).map_err(|error| system(&error))?;
+        let lasting = Lasting::new(config.chain_cache_entries, None, metrics)
+            .map_err(|error| system(&error))?;
         if let Err(more) = Snapshot::build(&config, &lasting, 0) {
             errors.extend(more);
         }
@@ -124,9 +128,13 @@ impl Server {
     pub fn start_with(config: Config, inherited: &mut Inherited) -> Result<Self, ServerError> {
         let system = |error: &dyn std::fmt::Display| ServerError::System(error.to_string());
         let workers = config.server.workers.unwrap_or_else(cores);
+        let sockets = Sockets::bind(&config, workers, inherited)?;
+        let listeners = sockets.addresses();
+        let names: Vec<String> = listeners.iter().map(|(name, _)| name.clone()).collect();
+        let metrics = Metrics::new(&names).map_err(|error| system(&error))?;
         let secret = inherited.ticket_secret.take();
-        let lasting =
-            Lasting::new(config.chain_cache_entries, secret).map_err(|error| system(&error))?;
+        let lasting = Lasting::new(config.chain_cache_entries, secret, Arc::clone(&metrics))
+            .map_err(|error| system(&error))?;
         let mut orders = std::mem::take(&mut inherited.orders);
         if let Some(path) = &config.revocations_file {
             orders.extend(revoke::load(path).map_err(ServerError::Orders)?);
@@ -135,10 +143,6 @@ impl Server {
         let (snapshot, lists) =
             Snapshot::build(&config, &lasting, 0).map_err(ServerError::Build)?;
         put_into_force(&snapshot, lists);
-        let sockets = Sockets::bind(&config, workers, inherited)?;
-        let listeners = sockets.addresses();
-        let names: Vec<String> = listeners.iter().map(|(name, _)| name.clone()).collect();
-        let metrics = Metrics::new(&names).map_err(|error| system(&error))?;
         let shares = sockets.share(workers).map_err(|error| system(&error))?;
         let mut server = Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -242,6 +246,7 @@ impl Server {
     /// The metrics in Prometheus's text format.
     pub fn render_metrics(&self) -> String {
         let entries = self.lasting.cache().len();
+        self.metrics.show_upstreams(&self.upstream_views());
         self.metrics
             .render(entries, &self.lists(), clock::unix_seconds())
     }
@@ -290,6 +295,21 @@ impl Server {
         let trust_changed = self.trust_changed.clone();
         let changed: Changed = Arc::new(move || trust_changed.send_modify(|count| *count += 1));
         Refresh::start(domains.collect(), &self.metrics, &changed)
+    }
+
+    /// The upstreams of the configuration in force, in its order, for [`Upkeep`](crate::upstream::upkeep::Upkeep).
+    pub fn upstreams(&self) -> Vec<Arc<Endpoints>> {
+        self.snapshot.load().upstreams().to_vec()
+    }
+
+    /// How the upstreams and their endpoints are now.
+    pub fn upstream_views(&self) -> Vec<UpstreamView> {
+        let now = clock::now();
+        let snapshot = self.snapshot.load();
+        let upstreams = snapshot.upstreams().iter();
+        upstreams
+            .map(|upstream| UpstreamView::of(upstream, now))
+            .collect()
     }
 
     /// Whether the gateway takes new connections, and will go on to.

@@ -22,11 +22,11 @@ use crate::tls::{self, ALPN_H2, ALPN_HTTP11};
 use crate::trust::domains::Domains;
 use crate::trust::revocation::Prepared;
 use crate::trust::{Sources, TrustDomain};
-use crate::upstream;
+use crate::upstream::endpoints::Endpoints;
+use crate::upstream::tls::BadName;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
-pub use upstreams::Reachable;
 
 /// Why a configuration that parsed cannot be put into force.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum BuildError {
         /// The configuration key.
         key: String,
         /// What is wrong.
-        error: upstream::tls::BadName,
+        error: BadName,
     },
     /// The configuration itself, where it is checked together with what it names.
     #[error(transparent)]
@@ -87,7 +87,7 @@ pub struct Snapshot {
     /// In the order of the listeners.
     services: Vec<Service>,
     router: Router,
-    upstreams: Vec<Reachable>,
+    upstreams: Vec<Arc<Endpoints>>,
     signer: Option<Arc<Signer>>,
 }
 
@@ -149,7 +149,7 @@ impl Snapshot {
             domains,
             services,
             router: Router::new(config.routes.clone()),
-            upstreams,
+            upstreams: lasting.upstreams(upstreams),
             signer,
         };
         Ok((snapshot, lists))
@@ -193,7 +193,7 @@ impl Snapshot {
     }
 
     /// The upstreams, in the configuration's order.
-    pub fn upstreams(&self) -> &[Reachable] {
+    pub fn upstreams(&self) -> &[Arc<Endpoints>] {
         &self.upstreams
     }
 }

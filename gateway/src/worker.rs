@@ -24,8 +24,9 @@ use crate::listener;
 use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
 use crate::route::Routed;
-use crate::snapshot::{Reachable, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
+use crate::upstream::endpoints::Endpoints;
 
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
 /// at the sockets after each turn anyway.
@@ -158,7 +159,7 @@ impl Worker {
 
     /// The upstream that `snapshot` calls `name`.
     pub fn upstream_named(&self, snapshot: &Snapshot, name: &str) -> Option<Rc<Upstream>> {
-        let is_named = |upstream: &Reachable| upstream.settings.name == name;
+        let is_named = |upstream: &Arc<Endpoints>| upstream.settings().name == name;
         let index = snapshot.upstreams().iter().position(is_named)?;
         self.upstream_at(snapshot, index)
     }
@@ -166,10 +167,11 @@ impl Worker {
     fn upstream_at(&self, snapshot: &Snapshot, index: usize) -> Option<Rc<Upstream>> {
         let mut upstreams = self.upstreams.borrow_mut();
         if upstreams.generation != Some(snapshot.generation()) {
-            // Requests in flight keep the old ones alive until they are done.
-            let build = |reachable: &Reachable| {
-                let Reachable { settings, targets } = reachable;
-                Rc::new(Upstream::new(settings, targets, &self.metrics))
+            // What has not changed keeps its connections. Requests in flight keep the others alive until they are done.
+            let known = std::mem::take(&mut upstreams.built);
+            let build = |shared| {
+                let same = known.iter().find(|known| known.is_of(shared));
+                same.map_or_else(|| Rc::new(Upstream::new(shared, &self.metrics)), Rc::clone)
             };
             upstreams.built = snapshot.upstreams().iter().map(build).collect();
             upstreams.generation = Some(snapshot.generation());

@@ -25,7 +25,8 @@ use support::{Device, Fleet, Options, Setup, Upstream, h2};
 
 const HOST: &str = "host: fleet.test\r\n";
 
-/// A fleet whose upstream treats its first connection to `fault`, and answers properly on all others.
+/// A fleet whose upstream treats its first connection to `fault`, and answers properly on all others. Nothing is sent again, so
+/// that the fault is seen.
 fn first_faulty(
     fault: impl Fn(Peer) + Send + Sync + 'static,
     change: impl FnOnce(&mut Setup),
@@ -38,7 +39,10 @@ fn first_faulty(
             peer.send(ok("well"));
         }
     });
-    Fleet::with_upstream(upstream, change)
+    Fleet::with_upstream(upstream, |setup| {
+        change(setup);
+        setup.upstream.push_str("\nretries = 0");
+    })
 }
 
 fn h2_device(fleet: &Fleet) -> Device {

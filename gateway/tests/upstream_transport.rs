@@ -665,7 +665,7 @@ fn an_endpoint_that_answers_no_ping_is_given_up() {
         }
     });
     let fleet = Fleet::with_upstream(upstream, |setup| {
-        setup.upstream = "protocol = \"http2\"\nping_interval = \"100ms\"".into();
+        setup.upstream = "protocol = \"http2\"\nping_interval = \"100ms\"\nretries = 0".into();
     });
     assert_eq!(fleet.connect().get("/").status(), 502);
     pings.recv_timeout(support::PATIENCE).unwrap();
@@ -717,4 +717,48 @@ fn a_connection_that_ends_finishes_its_requests_and_gets_no_new_ones() {
         let open = upstream_open(&upstream.address.to_string());
         (fleet.gateway.counters().get(&open) == 1).then_some(())
     });
+}
+
+// Health checks
+
+/// Waits for a check of the only endpoint, and says what came of it.
+fn checked(fleet: &Fleet) -> &'static str {
+    eventually("a health check", || {
+        let upstreams = fleet.gateway.server().upstream_views();
+        let check = upstreams[0].endpoints[0].last_check.as_ref();
+        check.map(|check| check.outcome)
+    })
+}
+
+#[test]
+fn health_checks_go_the_ways_of_requests() {
+    const CHECK: &str = "health_check = { path = \"/healthz\", host = \"check.test\" }\n";
+    const TLS: &str =
+        "tls = { anchors = [\"trust-anchor.pem\"], server_name = \"backend.test\" }\n";
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let serve = || {
+        let asked = Arc::clone(&asked);
+        move |request: Request<Incoming>| -> Answering {
+            let line = format!("{:?} {}", request.version(), request.uri());
+            asked.lock().unwrap().push(line);
+            Box::pin(async { Response::new(text("")) })
+        }
+    };
+    let upstream = H2Upstream::start(100, None, serve());
+    assert_eq!(checked(&upstream.clear_text(CHECK)), "ok");
+    let pki = Pki::new();
+    let config = server_config(&pki.server_for(&["backend.test"]), &["h2"], None);
+    let upstream = H2Upstream::start(100, Some(Arc::clone(&config)), serve());
+    let endpoint = format!("https://{}", upstream.address);
+    let keys = format!("{CHECK}{TLS}");
+    assert_eq!(checked(&upstream.fleet(pki, &endpoint, &keys)), "ok");
+    let strangers = upstream.fleet(Pki::new(), &endpoint, &keys);
+    assert_eq!(checked(&strangers), "tls");
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [
+            "HTTP/2.0 http://check.test/healthz",
+            "HTTP/2.0 https://check.test/healthz"
+        ]
+    );
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::StatusCode;
 use toml::{Table, Value};
 
 use crate::config::{ConfigError, units};
@@ -149,8 +150,18 @@ impl<'a> Section<'a> {
         self.optional_integer(key, least, most).unwrap_or(default)
     }
 
-    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.optional_duration(key).unwrap_or(default)
+    /// An integer of at most 32 bits.
+    pub(super) fn count(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        least: usize,
+        most: usize,
+    ) -> u32 {
+        let number = self.optional_integer(key, least, most);
+        number
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(default)
     }
 
     pub(super) fn optional_duration(&mut self, key: &'static str) -> Option<Duration> {
@@ -162,6 +173,41 @@ impl<'a> Section<'a> {
                 Some(text) => units::duration(text).map(Some),
             },
         )
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.optional_duration(key).unwrap_or(default)
+    }
+
+    pub(super) fn percent(&mut self, key: &'static str, default: u32) -> u32 {
+        self.parsed(key, "a share such as \"20%\"", |value| {
+            match value.as_str() {
+                None => Ok(None),
+                Some(text) => units::percent(text).map(Some),
+            }
+        })
+        .unwrap_or(default)
+    }
+
+    /// A text that `parse` understands.
+    pub(super) fn parsed_text<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.parsed(key, wanted, |value| Ok(value.as_str().and_then(parse)))
+    }
+
+    /// One HTTP status, or a range of them: the first and the last.
+    pub(super) fn statuses(&mut self, key: &'static str) -> Option<(StatusCode, StatusCode)> {
+        self.parsed(key, "a status such as 200 or \"200-299\"", |value| {
+            Ok(match value {
+                Value::Integer(number) => units::statuses(&number.to_string()),
+                Value::String(text) => units::statuses(text),
+                _ => None,
+            })
+        })
     }
 
     pub(super) fn optional_size(&mut self, key: &'static str) -> Option<usize> {
@@ -291,6 +337,32 @@ impl<'a> Section<'a> {
                 errors: self.errors,
             })
             .collect()
+    }
+
+    /// A list whose items are tables, or texts that stand for a table with only `short`.
+    pub(super) fn texts_or_tables(&mut self, key: &'static str, short: &str) -> Vec<Section<'a>> {
+        let list = self.parsed(key, "a list", |value| Ok(value.as_array().cloned()));
+        let mut sections = Vec::new();
+        for (index, item) in list.unwrap_or_default().into_iter().enumerate() {
+            let path = format!("{}[{index}]", self.key(key));
+            let table = match item {
+                Value::Table(table) => table,
+                Value::String(_) => Table::from_iter([(short.to_owned(), item)]),
+                other => {
+                    if let Some(errors) = self.errors {
+                        errors.note(path, format!("a text or a table is needed, not {other}"));
+                    }
+                    continue;
+                }
+            };
+            sections.push(Section {
+                table,
+                path,
+                known: Vec::new(),
+                errors: self.errors,
+            });
+        }
+        sections
     }
 
     /// Notes every key that nobody asked for.

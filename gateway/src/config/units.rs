@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::upstream::Endpoint;
+use http::StatusCode;
+
+use crate::upstream::Entry;
 use crate::upstream::connect::Address;
 
 /// Parses a duration such as `500ms`, `30s`, `5m`, `12h` or `90d`. Zero is none.
@@ -47,17 +49,39 @@ pub(super) fn rate(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("\"{text}\" is no rate; write 2000/s"))
 }
 
+/// Parses a share such as `20%`.
+pub(super) fn percent(text: &str) -> Result<u32, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.parse().ok());
+    number
+        .filter(|number| *number <= 100)
+        .ok_or_else(|| format!("\"{text}\" is no share; write 20%, at most 100%"))
+}
+
+/// Parses an HTTP status such as `200`, or a range such as `200-299`: the first and the last.
+pub(super) fn statuses(text: &str) -> Option<(StatusCode, StatusCode)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range: (StatusCode, StatusCode) = (first.parse().ok()?, last.parse().ok()?);
+    (range.0 <= range.1 && range.1.as_u16() < 600).then_some(range)
+}
+
 /// Parses an endpoint such as `http://127.0.0.1:9000`, `https://backend.example:443` or `unix:/run/backend.sock`; a relative path
-/// is taken from `base`.
-pub(super) fn endpoint(text: &str, base: &Path) -> Result<Endpoint, String> {
+/// is taken from `base`. Its weight is one.
+pub(super) fn endpoint(text: &str, base: &Path) -> Result<Entry, String> {
     const FORMS: &str = "write http://HOST:PORT, https://HOST:PORT or unix:PATH";
     let wrong = |what: &str| format!("\"{text}\" {what}; {FORMS}");
     if let Some(path) = text.strip_prefix("unix:") {
-        return match path {
-            "" => Err(wrong("has no path")),
-            path => Ok(Endpoint {
-                address: Address::Unix(base.join(path)),
+        /// What the kernel takes, without the byte that ends it.
+        const LONGEST: usize = 107;
+        let full = base.join(path);
+        return match full.as_os_str().len() {
+            _ if path.is_empty() || path.contains('\0') => Err(wrong("has no path")),
+            length if length > LONGEST => Err(wrong("has a path of more than 107 bytes")),
+            _ => Ok(Entry {
+                address: Address::Unix(full),
                 encrypted: false,
+                weight: 1,
             }),
         };
     }
@@ -89,7 +113,11 @@ pub(super) fn endpoint(text: &str, base: &Path) -> Result<Endpoint, String> {
         Ok(ip) => Address::Socket(SocketAddr::new(ip, port)),
         Err(_) => Address::Name { host, port },
     };
-    Ok(Endpoint { address, encrypted })
+    Ok(Entry {
+        address,
+        encrypted,
+        weight: 1,
+    })
 }
 
 #[cfg(test)]
@@ -97,7 +125,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{duration, endpoint, rate, size};
+    use super::{duration, endpoint, percent, rate, size, statuses};
 
     #[test]
     fn durations() {
@@ -134,6 +162,34 @@ mod tests {
     }
 
     #[test]
+    fn shares() {
+        assert_eq!(percent("0%"), Ok(0));
+        assert_eq!(percent("100%"), Ok(100));
+        for wrong in ["", "%", "20", "-1%", "101%", "20.5%", "20 %"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn status_ranges() {
+        let numbers = |text| statuses(text).map(|(a, b)| (a.as_u16(), b.as_u16()));
+        assert_eq!(numbers("200"), Some((200, 200)));
+        assert_eq!(numbers("200-399"), Some((200, 399)));
+        for wrong in [
+            "",
+            "20",
+            "-",
+            "200-",
+            "300-200",
+            "600",
+            "200-600",
+            "200-300-400",
+        ] {
+            assert_eq!(numbers(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn endpoints() {
         for (text, address, encrypted) in [
             ("http://127.0.0.1:9000", "127.0.0.1:9000", false),
@@ -159,6 +215,8 @@ mod tests {
             "http://:1",
             "http://a:1/x",
             "unix:",
+            &format!("unix:/{}", "x".repeat(107)),
+            "unix:/run/\0",
         ] {
             assert!(endpoint(wrong, Path::new("/base")).is_err(), "{wrong}");
         }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::clock;
 use crate::forward::Origin;
-use crate::upstream::Upstream;
+use crate::upstream::{InFlight, Upstream};
 
 /// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
 /// dropped ends and counts it: an upstream may answer before it has read everything, and until the rest of the request has
@@ -17,6 +17,8 @@ pub struct Exchange {
     pub(super) origin: Rc<Origin>,
     pub(super) started: Instant,
     pub(super) upstream: OnceCell<Rc<Upstream>>,
+    /// Held for as long as the endpoint is busy with it.
+    pub(super) in_flight: OnceCell<InFlight>,
     pub(super) status: Cell<Option<StatusCode>>,
 }
 
@@ -28,6 +30,7 @@ impl Exchange {
             origin,
             started,
             upstream: OnceCell::new(),
+            in_flight: OnceCell::new(),
             status: Cell::new(None),
         })
     }

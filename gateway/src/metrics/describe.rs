@@ -48,6 +48,18 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Connections opened to upstreams.",
         ),
         (
+            "gateway_upstream_ejections_total",
+            "Endpoints taken out for their answers.",
+        ),
+        (
+            "gateway_upstream_health_checks_total",
+            "Health checks by outcome: ok or why it failed.",
+        ),
+        (
+            "gateway_upstream_retries_total",
+            "Requests that were sent to another endpoint because nothing had been sent, sent again, or not sent again for want of budget.",
+        ),
+        (
             "gateway_upstream_failures_total",
             "What went wrong with connections to endpoints and requests on them, by reason.",
         ),
@@ -95,6 +107,14 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
         (
             "gateway_crl_next_update_seconds",
             "Until the first list in force of the issuer runs out; negative when it has.",
+        ),
+        (
+            "gateway_upstream_endpoint_up",
+            "Addresses of the endpoint that take requests: 0 or 1, or more for a host name.",
+        ),
+        (
+            "gateway_upstream_pending",
+            "Requests that wait for a connection.",
         ),
         (
             "gateway_upstream_connections_open",

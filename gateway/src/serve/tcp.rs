@@ -57,23 +57,27 @@ pub(super) async fn serve(served: Served, settings: &Settings) {
         let snapshot = worker.snapshot();
         worker.upstream_named(&snapshot, &settings.upstream)
     };
+    let affinity = origin.permit.device().map(|device| device.device_id());
     let opened = match upstream {
-        Some(upstream) => upstream.open().await.map_err(|error| error.to_string()),
+        Some(upstream) => upstream
+            .open(affinity)
+            .await
+            .map_err(|error| error.to_string()),
         None => Err("the configuration in force has no such upstream".to_owned()),
     };
     let opened = match opened {
-        Ok(mut opened) => match opened.stream.write_all(&header).await {
-            Ok(()) => Ok(opened),
+        Ok((mut opened, in_flight)) => match opened.stream.write_all(&header).await {
+            Ok(()) => Ok((opened, in_flight)),
             Err(error) => Err(error.to_string()),
         },
         Err(error) => Err(error),
     };
     match opened {
-        Ok(opened) => {
+        Ok((opened, in_flight)) => {
             let Dialled { stream, open } = opened;
             let (device, idle_timeout) = (served.stream, settings.idle_timeout);
             joined::serve(device, stream, Vec::new(), &served.origin, idle_timeout).await;
-            drop(open);
+            drop((open, in_flight));
         }
         // Without close_notify: the device sees a connection that broke, and comes again.
         Err(error) => {

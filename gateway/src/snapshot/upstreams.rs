@@ -2,26 +2,39 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+
 use crate::snapshot::BuildError;
 use crate::tls::{self, ALPN_H2, ALPN_HTTP11, credentials};
 use crate::upstream::connect::{Protocol, Target};
 use crate::upstream::{Settings, tls::Client};
 
 /// An upstream and how each of its endpoints is reached.
-#[derive(Debug, Clone)]
-pub struct Reachable {
+#[derive(Debug)]
+pub(super) struct Reachable {
     /// The upstream as configured.
-    pub settings: Settings,
+    pub(super) settings: Settings,
     /// Its endpoints, in the configuration's order.
-    pub targets: Vec<Target>,
+    pub(super) targets: Vec<Target>,
+    /// What `targets` were built with.
+    pub(super) material: Material,
+}
+
+/// What was read for TLS to an upstream, to tell whether a file has changed. A private key goes with its certificate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Material {
+    roots: Vec<TrustAnchor<'static>>,
+    shown: Vec<CertificateDer<'static>>,
 }
 
 /// Reads what the upstream with this `index` names.
 pub(super) fn build(settings: &Settings, index: usize) -> Result<Reachable, Vec<BuildError>> {
     let encrypted = settings.endpoints.iter().any(|endpoint| endpoint.encrypted);
-    let config = match encrypted {
-        true => Some(client_config(settings, index)?),
-        false => None,
+    let (config, material) = match encrypted {
+        true => {
+            client_config(settings, index).map(|(config, material)| (Some(config), material))?
+        }
+        false => (None, Material::default()),
     };
     let (mut targets, mut errors) = (Vec::new(), Vec::new());
     for endpoint in &settings.endpoints {
@@ -45,6 +58,7 @@ pub(super) fn build(settings: &Settings, index: usize) -> Result<Reachable, Vec<
         true => Ok(Reachable {
             settings: settings.clone(),
             targets,
+            material,
         }),
         false => Err(errors),
     }
@@ -53,7 +67,7 @@ pub(super) fn build(settings: &Settings, index: usize) -> Result<Reachable, Vec<
 fn client_config(
     settings: &Settings,
     index: usize,
-) -> Result<Arc<rustls::ClientConfig>, Vec<BuildError>> {
+) -> Result<(Arc<rustls::ClientConfig>, Material), Vec<BuildError>> {
     let wrong = |key: &str| {
         let key = format!("upstreams[{index}].tls.{key}");
         move |error| vec![BuildError::credential(key, error)]
@@ -69,9 +83,17 @@ fn client_config(
         .transpose()
         .map_err(wrong("certificate"));
     match (roots, shown) {
-        (Ok(roots), Ok(shown)) => tls::client_config(roots, shown, alpn)
-            .map(Arc::new)
-            .map_err(|error| vec![error.into()]),
+        (Ok(roots), Ok(shown)) => {
+            let material = Material {
+                roots: roots.roots.clone(),
+                shown: shown
+                    .as_ref()
+                    .map_or_else(Vec::new, |shown| shown.cert.clone()),
+            };
+            let config =
+                tls::client_config(roots, shown, alpn).map_err(|error| vec![error.into()])?;
+            Ok((Arc::new(config), material))
+        }
         (roots, shown) => Err(roots
             .err()
             .into_iter()

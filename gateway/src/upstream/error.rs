@@ -5,6 +5,9 @@ use std::io;
 /// Why an upstream gave no response, or no whole one.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
+    /// No address of any endpoint is known.
+    #[error("no host name of its endpoints resolves")]
+    NoEndpoint,
     /// The endpoint could not be connected to.
     #[error("the endpoint cannot be reached: {0}")]
     Unreachable(io::Error),
@@ -23,6 +26,9 @@ pub enum UpstreamError {
     /// The response's head did not come in time.
     #[error("the response took too long")]
     ResponseTimeout,
+    /// All attempts together took too long.
+    #[error("the response took too long, with all attempts")]
+    RequestTimeout,
     /// The connection broke, or what came was no HTTP.
     #[error("the upstream broke off: {0}")]
     Broken(#[from] Fault),
@@ -99,7 +105,7 @@ impl UpstreamError {
             Self::QueueTimeout => "queue_timeout",
             Self::ResponseTimeout => "response_timeout",
             Self::Broken(fault) => fault.label(),
-            Self::Upload(_) => return None,
+            Self::Upload(_) | Self::NoEndpoint | Self::RequestTimeout => return None,
         })
     }
 }
