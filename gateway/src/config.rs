@@ -3,6 +3,7 @@
 //! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
 //! at once, each with the key to change.
 
+mod limits;
 mod listener;
 mod route;
 mod section;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 
 use crate::headers::token::{DEFAULT_HEADER, TokenError, TokenSettings};
+use crate::limits::{Capacity, device, source};
 use crate::tls;
 use crate::tls::resumption;
 use crate::{forward, handshake, headers, serve, verify};
@@ -50,6 +52,8 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// The most handshakes in progress at once.
     pub max_handshakes: usize,
+    /// Of how many devices and sources it is remembered what they used.
+    pub remembered: Capacity,
     /// Where operators look.
     pub admin: Option<SocketAddr>,
     /// The file that keeps an administrator's revocations; without one they end with the process.
@@ -84,6 +88,10 @@ pub struct Settings {
     pub serve: serve::Settings,
     /// Bounds on a request.
     pub forward: forward::Settings,
+    /// What may come from one address, and from all, before TLS.
+    pub source_limits: source::Settings,
+    /// What a device may use, where its trust domain does not say otherwise.
+    pub device_limits: device::Settings,
 }
 
 /// One thing that is wrong with a configuration.
@@ -159,7 +167,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     cache.finish();
     let resumption = resumption_settings(file, base, chain_cache_entries > 0);
 
-    let (settings, presented, token, max_connections, max_handshakes) = settings(file, base);
+    let (settings, presented, token, bounds) = settings(file, base);
     let trust_domains = trust_domain::read(file, base, presented, settings.headers);
     for (index, upstream) in upstreams.iter().enumerate() {
         if upstream.limits.response_timeout > settings.serve.idle_timeout {
@@ -192,8 +200,9 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         upstreams,
         routes,
         settings,
-        max_connections,
-        max_handshakes,
+        max_connections: bounds.connections,
+        max_handshakes: bounds.handshakes,
+        remembered: bounds.remembered,
         admin: admin_address,
         revocations_file,
         workers,
@@ -266,19 +275,24 @@ fn resumption_settings(
     }
 }
 
+/// What is fixed at the start.
+struct Bounds {
+    connections: Option<usize>,
+    handshakes: usize,
+    remembered: Capacity,
+}
+
 fn settings(
     file: &mut Section<'_>,
     base: &Path,
-) -> (
-    Settings,
-    verify::Settings,
-    Option<Token>,
-    Option<usize>,
-    usize,
-) {
+) -> (Settings, verify::Settings, Option<Token>, Bounds) {
+    let mut admission = file.table("admission", false);
+    let (source_limits, sources) = limits::sources(&mut admission);
+    admission.finish();
     let mut limits = file.table("limits", false);
     let mut timeouts = file.table("timeouts", false);
     let mut identity = file.table("identity_headers", false);
+    let (device_limits, devices) = limits::devices(&mut limits);
     let presented = verify::Settings {
         max_certificates: limits.integer("presented_certificates", 10, 1, 100),
         max_bytes: limits.size("presented_bytes", 32 * 1024),
@@ -302,14 +316,19 @@ fn settings(
         forward: forward::Settings {
             max_request_body: limits.optional_size("request_body").map(|size| size as u64),
         },
+        source_limits,
+        device_limits,
     };
     let token = token(&mut identity, base);
-    let max_connections = limits.optional_integer("connections", 1, 10_000_000);
-    let max_handshakes = limits.integer("handshakes", 1000, 1, 10_000_000);
+    let bounds = Bounds {
+        connections: limits.optional_integer("connections", 1, 10_000_000),
+        handshakes: limits.integer("handshakes", 1000, 1, 10_000_000),
+        remembered: Capacity { devices, sources },
+    };
     limits.finish();
     timeouts.finish();
     identity.finish();
-    (settings, presented, token, max_connections, max_handshakes)
+    (settings, presented, token, bounds)
 }
 
 fn token(identity: &mut Section<'_>, base: &Path) -> Option<Token> {

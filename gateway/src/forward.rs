@@ -5,13 +5,14 @@
 
 pub mod body;
 mod exchange;
+mod limited;
 mod refused;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
@@ -19,6 +20,7 @@ use crate::authorize::{Denied, Permit};
 use crate::clock;
 use crate::headers::token::{Signer, TokenCache};
 use crate::headers::{self, PeerHeaders, TokenField};
+use crate::limits::Usage;
 use crate::live::Place;
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
@@ -47,6 +49,8 @@ pub struct Origin {
     pub permit: Permit,
     /// The connection's place among the worker's open ones.
     pub place: Place,
+    /// What the device uses.
+    pub usage: Usage,
     /// Header values of the connection.
     pub peer: PeerHeaders,
     /// The token that upstreams got last for this connection's device.
@@ -107,7 +111,10 @@ async fn answer(
 ) -> Result<Answered, Refused> {
     let snapshot = origin.worker.snapshot();
     let limit = snapshot.settings().forward.max_request_body;
+    let device_limits = snapshot.device_limits(&origin.place.peer().trust_domain);
+    exchange.bytes.set(device_limits.bytes);
     let request = request.map(|body| RequestBody::new(body, limit, exchange));
+    limited::start(exchange, device_limits)?;
     // HTTP/1.1 heads with more were not parsed; HTTP/2 has a bound on bytes only.
     if request.headers().len() > snapshot.settings().serve.max_request_headers {
         return Err(Refused::TooManyHeaders);
@@ -208,6 +215,9 @@ fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     exchange.status.set(Some(status));
     let mut response = Response::new(ResponseBody::text(text, exchange));
     *response.status_mut() = status;
+    if let Some(seconds) = refused.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

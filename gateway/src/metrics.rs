@@ -4,6 +4,7 @@
 //! It serves nothing itself; `admin` renders what is here.
 
 mod describe;
+pub mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub struct Metrics {
     recorder: PrometheusRecorder,
     listeners: Vec<Listener>,
     cache_entries: Gauge,
+    limits: limits::Limits,
     shed: Vec<(Shed, Counter)>,
     denied: Vec<(Denied, Counter)>,
     ended: Vec<(Denied, Counter)>,
@@ -332,6 +334,7 @@ impl Metrics {
             handle: recorder.handle(),
             listeners,
             cache_entries,
+            limits: limits::Limits::register(&register),
             shed,
             denied,
             ended,
@@ -372,6 +375,11 @@ impl Metrics {
     /// The metrics of the listener with this index.
     pub fn listener(&self, index: usize) -> Option<&Listener> {
         self.listeners.get(index)
+    }
+
+    /// What is counted about limits.
+    pub fn limits(&self) -> &limits::Limits {
+        &self.limits
     }
 
     /// Counts a connection that was turned away before its handshake.

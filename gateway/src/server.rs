@@ -19,6 +19,7 @@ use crate::admin::revoke;
 use crate::admission;
 use crate::clock;
 use crate::config::{Config, ConfigError};
+use crate::limits::Limits;
 use crate::listener::Bound;
 use crate::metrics::Metrics;
 use crate::refresh::{Changed, Refresh};
@@ -86,6 +87,7 @@ pub struct Server {
     config: Config,
     lasting: Lasting,
     metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
     /// Issuers whose lists were said to have run out.
     stale_issuers: BTreeSet<String>,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -126,6 +128,7 @@ impl Server {
             .collect();
         let mut server = Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            limits: Limits::new(config.remembered, clock::now()),
             trust_changed: watch::Sender::new(0),
             stop: watch::Sender::new(false),
             workers: Vec::new(),
@@ -162,6 +165,7 @@ impl Server {
                 max_handshakes: self.config.max_handshakes.div_ceil(workers),
                 max_connections: max_connections.div_ceil(workers),
             },
+            limits: Arc::clone(&self.limits),
             trust_changed: self.trust_changed.subscribe(),
             stop: self.stop.subscribe(),
             grace: self.config.grace_period,
@@ -319,6 +323,10 @@ impl Server {
             (
                 "limits.handshakes",
                 old.max_handshakes == config.max_handshakes,
+            ),
+            (
+                "limits.device.remembered and admission.source.remembered",
+                old.remembered == config.remembered,
             ),
             (
                 "chain_cache.entries",

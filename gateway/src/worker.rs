@@ -20,6 +20,7 @@ use crate::clock;
 use crate::connection;
 use crate::drain::Drain;
 use crate::handshake::{self, Handshaked};
+use crate::limits::Limits;
 use crate::listener;
 use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
@@ -41,6 +42,8 @@ pub struct Start {
     pub metrics: Arc<Metrics>,
     /// Bounds on connections and handshakes.
     pub admission: admission::Settings,
+    /// What devices and sources used.
+    pub limits: Arc<Limits>,
     /// Changes whenever something that authorization looks at has changed.
     pub trust_changed: watch::Receiver<u64>,
     /// Turns true when it is time to drain; connections then have `grace` to end.
@@ -55,6 +58,7 @@ pub struct Worker {
     metrics: Arc<Metrics>,
     unrouted: metrics::Upstream,
     admission: Admission,
+    limits: Arc<Limits>,
     turns: Rc<Turns>,
     drain: Drain,
     live: Rc<Live>,
@@ -141,6 +145,11 @@ impl Worker {
         &self.admission
     }
 
+    /// What devices and sources used.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
     /// Turns of public-key work.
     pub fn turns(&self) -> &Rc<Turns> {
         &self.turns
@@ -200,6 +209,7 @@ async fn serve(start: Start) -> io::Result<()> {
         snapshot: start.snapshot,
         metrics: start.metrics,
         admission: Admission::new(start.admission),
+        limits: start.limits,
         turns: Rc::default(),
         drain: Drain::default(),
         live: Rc::default(),

@@ -12,12 +12,14 @@ use hyper::body::Incoming;
 
 use crate::clock;
 use crate::forward::Exchange;
+use crate::limits::pace::Pace;
 use crate::upstream::pool::Lease;
 
 /// A request body on its way to an upstream, cut off where it passes the limit.
 pub struct RequestBody {
     inner: Incoming,
     left: u64,
+    pace: Option<Box<Pace>>,
     state: Rc<UploadState>,
     /// Keeps the exchange going until the body has come.
     exchange: Option<Rc<Exchange>>,
@@ -63,6 +65,7 @@ impl RequestBody {
             exchange: (!inner.is_end_stream()).then(|| Rc::clone(exchange)),
             inner,
             left: limit.unwrap_or(u64::MAX),
+            pace: exchange.pace(),
             state,
         }
     }
@@ -92,6 +95,13 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
+        if let Some(pace) = &mut this.pace
+            && pace.poll_ready(cx).is_pending()
+        {
+            // It is not the upstream that takes its time.
+            this.state.awaited.set(true);
+            return Poll::Pending;
+        }
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         this.state.awaited.set(polled.is_pending());
         let Some(frame) = ready!(polled) else {
@@ -103,6 +113,9 @@ impl Body for RequestBody {
         let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
         if let Some(exchange) = &this.exchange {
             exchange.origin.activity.body_moved(length as usize);
+        }
+        if let Some(pace) = &mut this.pace {
+            pace.moved(length);
         }
         match this.left.checked_sub(length) {
             Some(left) => this.left = left,
@@ -134,6 +147,7 @@ impl UploadState {
 /// A response body on its way to a device: an upstream's, or a short text of the gateway's own.
 pub struct ResponseBody {
     source: Source,
+    pace: Option<Box<Pace>>,
     /// Ends the exchange when the body is dropped, whichever way it ended.
     exchange: Rc<Exchange>,
 }
@@ -160,12 +174,17 @@ impl ResponseBody {
             upload,
         };
         source.give_back_when_done();
-        Self { source, exchange }
+        Self {
+            source,
+            pace: exchange.pace(),
+            exchange,
+        }
     }
 
     pub(super) fn text(text: &'static str, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Text(Some(Bytes::from_static(text.as_bytes()))),
+            pace: None,
             exchange,
         }
     }
@@ -196,12 +215,18 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
+        if let Some(pace) = &mut this.pace {
+            ready!(pace.poll_ready(cx));
+        }
         let frame = match &mut this.source {
             Source::Text(text) => {
                 return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
             }
             Source::Upstream { body, .. } => ready!(Pin::new(body).poll_frame(cx)),
         };
+        if let (Some(pace), Some(Ok(frame))) = (&mut this.pace, &frame) {
+            pace.moved(frame.data_ref().map_or(0, Buf::remaining) as u64);
+        }
         match &frame {
             Some(Ok(_)) => {
                 this.exchange.origin.activity.body_moved(0);

@@ -8,6 +8,9 @@ use http::StatusCode;
 
 use crate::clock;
 use crate::forward::Origin;
+use crate::limits::InProgress;
+use crate::limits::pace::Pace;
+use crate::rate::Rate;
 use crate::upstream::Upstream;
 
 /// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
@@ -18,6 +21,9 @@ pub struct Exchange {
     pub(super) started: Instant,
     pub(super) upstream: OnceCell<Rc<Upstream>>,
     pub(super) status: Cell<Option<StatusCode>>,
+    /// What the device's bodies may move.
+    pub(super) bytes: Cell<Option<Rate>>,
+    pub(super) in_progress: OnceCell<InProgress>,
 }
 
 impl Exchange {
@@ -29,7 +35,16 @@ impl Exchange {
             started,
             upstream: OnceCell::new(),
             status: Cell::new(None),
+            bytes: Cell::new(None),
+            in_progress: OnceCell::new(),
         })
+    }
+
+    /// The pace of one of its bodies, if there is one to keep.
+    pub(super) fn pace(&self) -> Option<Box<Pace>> {
+        let rate = Some(self.bytes.get()?);
+        let waits = self.origin.worker.metrics().limits().paced();
+        self.origin.usage.pace(rate, waits)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Requests that the gateway answers itself: why, and with what.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::headers;
@@ -14,12 +16,23 @@ pub(super) enum Refused {
     NoRoute,
     NoDevice,
     BodyTooLarge,
+    /// It is too soon, for so long.
+    Limited(Duration),
     Unreachable,
     Broken,
     Timeout,
 }
 
 impl Refused {
+    /// After how many seconds the device may ask again (RFC 9110, 10.2.3), where that is known.
+    pub(super) fn retry_after(self) -> Option<u64> {
+        match self {
+            // To the next whole second, and at least one.
+            Self::Limited(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            _ => None,
+        }
+    }
+
     /// The status, and a word to the device.
     pub(super) fn answer(self) -> (StatusCode, &'static str) {
         match self {
@@ -55,6 +68,10 @@ impl Refused {
             Self::BodyTooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request body is too large\n",
+            ),
+            Self::Limited(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "the device asks for too much\n",
             ),
             Self::Unreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
