@@ -46,6 +46,8 @@ pub struct Config {
     pub upstreams: Vec<crate::upstream::Settings>,
     /// Which requests go where.
     pub routes: Vec<crate::route::Settings>,
+    /// What holds for all routes.
+    pub routing: crate::route::General,
     /// Plain settings of the stages.
     pub settings: Settings,
     /// The most connections open at once; `None` is what the descriptor limit allows.
@@ -162,6 +164,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let upstreams = upstream::read(file);
     let listeners = listener::read(file, &upstreams);
     let routes = route::read(file, &upstreams);
+    let routing = route::general(file);
     let mut cache = file.table("chain_cache", false);
     let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);
     cache.finish();
@@ -173,6 +176,15 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         if upstream.limits.response_timeout > settings.serve.idle_timeout {
             file.error(
                 &format!("upstreams[{index}].response_timeout"),
+                "it is longer than timeouts.idle, which would end the connection first",
+            );
+        }
+    }
+
+    for (index, route) in routes.iter().enumerate() {
+        if route.limits.response_timeout > Some(settings.serve.idle_timeout) {
+            file.error(
+                &format!("routes[{index}].limits.response_timeout"),
                 "it is longer than timeouts.idle, which would end the connection first",
             );
         }
@@ -199,6 +211,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         listeners,
         upstreams,
         routes,
+        routing,
         settings,
         max_connections: bounds.connections,
         max_handshakes: bounds.handshakes,

@@ -7,12 +7,13 @@ pub mod body;
 mod exchange;
 mod limited;
 mod refused;
+mod routed;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
@@ -22,7 +23,6 @@ use crate::headers::token::{Signer, TokenCache};
 use crate::headers::{self, PeerHeaders, TokenField};
 use crate::limits::Usage;
 use crate::live::Place;
-use crate::route::Unrouted;
 use crate::serve::activity::Activity;
 use crate::upstream::UpstreamError;
 use crate::worker::Worker;
@@ -132,16 +132,18 @@ async fn answer(
     if request.method() == Method::CONNECT {
         return Err(Refused::Method);
     }
-    let routed = snapshot
-        .router()
-        .route(&origin.permit, request.uri().path())
-        .map_err(|unrouted| match unrouted {
-            Unrouted::NoRoute => Refused::NoRoute,
-            Unrouted::NoDevice => Refused::NoDevice,
-        })?;
+    let (mut head, mut body) = request.into_parts();
+    let routed = routed::route(snapshot.router(), &origin.permit, &head, authority)?;
+    limited::by_route(exchange, &routed)?;
+    let limit = routed.limits().request_body.or(limit);
+    body.limit_to(limit);
+    routed::rewrite(&routed, &mut head);
+    let response_timeout = routed.limits().response_timeout;
+    body.state().set_response_timeout(response_timeout);
+    let request = Request::from_parts(head, body);
     let upstream = origin
         .worker
-        .upstream(&snapshot, routed)
+        .upstream(&snapshot, &routed)
         .ok_or(Refused::NoRoute)?;
     let _ = exchange.upstream.set(Rc::clone(&upstream));
     let signer = snapshot.signer().cloned();
@@ -215,6 +217,9 @@ fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     exchange.status.set(Some(status));
     let mut response = Response::new(ResponseBody::text(text, exchange));
     *response.status_mut() = status;
+    if let Some(allowed) = refused.allow() {
+        response.headers_mut().insert(ALLOW, allowed.clone());
+    }
     if let Some(seconds) = refused.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

@@ -134,7 +134,7 @@ impl Snapshot {
             settings: config.settings,
             domains,
             services,
-            router: Router::new(config.routes.clone()),
+            router: Router::new(config.routes.clone(), config.routing),
             device_limits: config
                 .trust_domains
                 .iter()

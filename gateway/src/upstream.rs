@@ -193,8 +193,11 @@ impl Upstream {
         mut since: Instant,
     ) -> Result<T, UpstreamError> {
         tokio::pin!(sending);
+        let timeout = upload
+            .response_timeout()
+            .unwrap_or(self.limits.response_timeout);
         loop {
-            let deadline = tokio::time::Instant::from_std(since + self.limits.response_timeout);
+            let deadline = tokio::time::Instant::from_std(since + timeout);
             match tokio::time::timeout_at(deadline, &mut sending).await {
                 Ok(done) => return Ok(done),
                 Err(_) => match upload.progress() {

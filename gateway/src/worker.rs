@@ -161,7 +161,7 @@ impl Worker {
     }
 
     /// The upstream that `routed` names in `snapshot`.
-    pub fn upstream(&self, snapshot: &Snapshot, routed: Routed) -> Option<Rc<Upstream>> {
+    pub fn upstream(&self, snapshot: &Snapshot, routed: &Routed<'_>) -> Option<Rc<Upstream>> {
         self.upstream_at(snapshot, routed.upstream())
     }
 

@@ -150,6 +150,10 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.optional_duration(key).unwrap_or(default)
+    }
+
+    pub(super) fn optional_duration(&mut self, key: &'static str) -> Option<Duration> {
         self.parsed(
             key,
             "a duration such as \"500ms\" or \"30s\"",
@@ -158,7 +162,6 @@ impl<'a> Section<'a> {
                 Some(text) => units::duration(text).map(Some),
             },
         )
-        .unwrap_or(default)
     }
 
     /// A rate, and the burst beside it under a key of its own: what the rate gives in a second (or its one) if it is not said.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
@@ -32,12 +32,23 @@ pub struct UploadState {
     complete: Cell<bool>,
     too_large: Cell<bool>,
     awaited: Cell<bool>,
+    response_timeout: Cell<Option<Duration>>,
 }
 
 impl UploadState {
     /// Whether the whole body was passed on.
     pub fn is_complete(&self) -> bool {
         self.complete.get()
+    }
+
+    /// How long the response may take, where its route says so.
+    pub fn response_timeout(&self) -> Option<Duration> {
+        self.response_timeout.get()
+    }
+
+    /// Says how long the response may take.
+    pub fn set_response_timeout(&self, timeout: Option<Duration>) {
+        self.response_timeout.set(timeout);
     }
 
     /// Whether it is the device that the upstream waits for, to send more of the body.
@@ -68,6 +79,11 @@ impl RequestBody {
             pace: exchange.pace(),
             state,
         }
+    }
+
+    /// Changes the limit before anything has come.
+    pub fn limit_to(&mut self, limit: Option<u64>) {
+        self.left = limit.unwrap_or(u64::MAX);
     }
 
     /// What becomes of it.

@@ -6,6 +6,7 @@ use crate::forward::Exchange;
 use crate::forward::refused::Refused;
 use crate::limits::device::{self, Limited};
 use crate::metrics::limits::Limit;
+use crate::route::Routed;
 
 /// When to ask again where nothing says when the requests that are being answered will be.
 const SOON: Duration = Duration::from_secs(1);
@@ -28,4 +29,19 @@ pub(super) fn start(exchange: &Exchange, settings: &device::Settings) -> Result<
     };
     exchange.origin.worker.metrics().limits().limited(limit);
     Err(Refused::Limited(wait))
+}
+
+/// Takes the request of `exchange` from what its device may ask of the route.
+pub(super) fn by_route(exchange: &Exchange, routed: &Routed<'_>) -> Result<(), Refused> {
+    let Some(rate) = routed.limits().requests else {
+        return Ok(());
+    };
+    let usage = &exchange.origin.usage;
+    usage
+        .take_from_route(routed.id(), rate, exchange.started)
+        .map_err(|wait| {
+            let metrics = exchange.origin.worker.metrics().limits();
+            metrics.limited(Limit::RouteRequests);
+            Refused::Limited(wait)
+        })
 }

@@ -3,17 +3,24 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::HeaderValue;
 
 use crate::headers;
 
 /// Why a request gets an answer from the gateway itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
     Malformed(headers::Malformed),
     TooManyHeaders,
     Misdirected,
     Method,
+    /// No route serves it with this method; with these, if there are any.
+    MethodOfRoute(HeaderValue),
     NoRoute,
+    /// A path that the upstream may take for another one.
+    AmbiguousPath,
+    /// A route, or the want of one, refuses it.
+    Denied,
     NoDevice,
     BodyTooLarge,
     /// It is too soon, for so long.
@@ -24,8 +31,16 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    /// The methods that are allowed instead (RFC 9110, 10.2.1).
+    pub(super) fn allow(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::MethodOfRoute(allowed) => Some(allowed),
+            _ => None,
+        }
+    }
+
     /// After how many seconds the device may ask again (RFC 9110, 10.2.3), where that is known.
-    pub(super) fn retry_after(self) -> Option<u64> {
+    pub(super) fn retry_after(&self) -> Option<u64> {
         match self {
             // To the next whole second, and at least one.
             Self::Limited(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
@@ -34,7 +49,7 @@ impl Refused {
     }
 
     /// The status, and a word to the device.
-    pub(super) fn answer(self) -> (StatusCode, &'static str) {
+    pub(super) fn answer(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Malformed(headers::Malformed::TransferEncoding) => (
                 StatusCode::BAD_REQUEST,
@@ -59,6 +74,12 @@ impl Refused {
             Self::NoDevice => (
                 StatusCode::FORBIDDEN,
                 "a device certificate is needed here\n",
+            ),
+            Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "the path is ambiguous\n"),
+            Self::Denied => (StatusCode::FORBIDDEN, "not allowed here\n"),
+            Self::MethodOfRoute(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the method is not allowed here\n",
             ),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
