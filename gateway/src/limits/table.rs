@@ -14,10 +14,7 @@ use parking_lot::Mutex;
 const SHARDS: usize = 16;
 
 /// How many entries are compared when one has to go.
-const COMPARED: usize = 8;
-
-/// How many may go for one that comes.
-const GROUPS: usize = 4;
+const COMPARED: usize = 32;
 
 /// What a table remembers.
 pub trait Remembered {
@@ -127,23 +124,17 @@ impl<V: Default + Remembered> Table<V> {
 }
 
 impl<V: Remembered> Shard<V> {
-    /// Forgets entries until there are fewer than `wanted`, or a few groups have been looked at: a table that had to grow
-    /// over what is held shrinks again, and nobody looks for long.
+    /// Looks at the next few entries: forgets those that nobody holds and that are worth nothing, until there are fewer than
+    /// `wanted`, and if there were none, the least of the others. A table that had to grow over what is held shrinks again.
     fn make_place(&mut self, now: u64, wanted: usize) {
-        for _ in 0..GROUPS {
-            if self.entries.len() < wanted {
-                return;
-            }
-            self.forget_least(now);
-        }
-    }
-
-    /// Looks at the next few entries, and forgets the least of them that nobody holds.
-    fn forget_least(&mut self, now: u64) {
         let mut least: Option<(u64, TableKey)> = None;
+        let mut forgotten = false;
         for _ in 0..COMPARED.min(self.order.len()) {
+            if self.entries.len() < wanted {
+                break;
+            }
             let Some(key) = self.order.pop_front() else {
-                return;
+                break;
             };
             // The table's own is the only one where nobody holds it; under the lock nobody can begin to.
             let entry = self.entries.get(&key);
@@ -151,6 +142,10 @@ impl<V: Remembered> Shard<V> {
                 .filter(|entry| Arc::strong_count(entry) == 1)
                 .map(|entry| entry.worth(now));
             match (worth, least) {
+                (Some(0), _) => {
+                    self.entries.remove(&key);
+                    forgotten = true;
+                }
                 (Some(worth), Some((lowest, _))) if worth >= lowest => self.order.push_back(key),
                 (Some(worth), dearer) => {
                     self.order.extend(dearer.map(|(_, dearer)| dearer));
@@ -159,8 +154,11 @@ impl<V: Remembered> Shard<V> {
                 (None, _) => self.order.push_back(key),
             }
         }
-        if let Some((_, key)) = least {
-            self.entries.remove(&key);
+        match least {
+            Some((_, key)) if !forgotten => {
+                self.entries.remove(&key);
+            }
+            kept => self.order.extend(kept.map(|(_, key)| key)),
         }
     }
 }
@@ -200,14 +198,14 @@ mod tests {
 
     #[test]
     fn hostile_names_do_not_grow_it_nor_drive_out_what_matters() {
-        let table = Table::<Until>::new(4 * SHARDS * COMPARED);
+        let table = Table::<Until>::new(COMPARED * SHARDS);
         for name in 0..40_u64 {
             remember(&table, name, 1000);
         }
         for name in 1000..200_000 {
             remember(&table, name, 0);
         }
-        assert!(table.len() <= 4 * SHARDS * COMPARED, "{}", table.len());
+        assert!(table.len() <= COMPARED * SHARDS, "{}", table.len());
         for name in 0..40_u64 {
             let entry = table.get(table.key(name), 0);
             assert_eq!(entry.0.load(Ordering::Relaxed), 1000, "{name}");
