@@ -1,6 +1,8 @@
 //! What devices and sources may use, over real sockets. Rates are so low that a slow machine changes nothing: after the burst
 //! there is nothing more for an hour.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 mod support;
 
 use std::io::Read as _;
