@@ -145,7 +145,8 @@ impl Variation {
     }
 }
 
-/// Defaults everywhere, but for one worker: it has one core; and for what `variation` says.
+/// Defaults everywhere, but for one worker: it has one core; for the delay of devices that connect again and again, which is
+/// what those of a lab do; and for what `variation` says.
 fn configuration(upstream: SocketAddr, variation: &Variation) -> String {
     let (trust, server) = (variation.trust(), variation.server());
     let resumption = variation.resumption();
@@ -174,7 +175,10 @@ address = "127.0.0.1:0"
 
 [server]
 workers = 1
-{server}{resumption}"#
+{server}{resumption}
+[limits.device.handshakes]
+enabled = false
+"#
     )
 }
 

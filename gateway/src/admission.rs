@@ -117,8 +117,7 @@ impl Admission {
             None
         };
         if let Some(shed) = shed {
-            let _ = socket2::SockRef::from(&accepted.into_tcp())
-                .set_linger(Some(std::time::Duration::ZERO));
+            accepted.reset();
             return Err(shed);
         }
         Ok(Admitted {

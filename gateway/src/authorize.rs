@@ -148,11 +148,14 @@ pub enum Denied {
     /// The trust domain is not configured any more.
     #[error("the trust domain was removed")]
     DomainRemoved,
+    /// The device has as many connections as it may, and opened another.
+    #[error("a newer connection of the device takes its place")]
+    Superseded,
 }
 
 impl Denied {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotYetValid,
         Self::Expired,
         Self::AnchorRemoved,
@@ -162,6 +165,7 @@ impl Denied {
         Self::NoDevice,
         Self::RulesChanged,
         Self::DomainRemoved,
+        Self::Superseded,
     ];
 
     /// The metric label.
@@ -176,6 +180,7 @@ impl Denied {
             Self::NoDevice => "no_device",
             Self::RulesChanged => "rules_changed",
             Self::DomainRemoved => "domain_removed",
+            Self::Superseded => "superseded",
         }
     }
 }

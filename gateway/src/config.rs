@@ -3,6 +3,7 @@
 //! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
 //! at once, each with the key to change.
 
+mod limits;
 mod listener;
 mod route;
 mod section;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 
 use crate::headers::token::{DEFAULT_HEADER, TokenError, TokenSettings};
+use crate::limits::{Capacity, device, source};
 use crate::tls;
 use crate::tls::resumption;
 use crate::{forward, handshake, headers, serve, verify};
@@ -46,12 +48,16 @@ pub struct Config {
     pub upstreams: Vec<crate::upstream::Settings>,
     /// Which requests go where.
     pub routes: Vec<crate::route::Settings>,
+    /// What holds for all routes.
+    pub routing: crate::route::General,
     /// Plain settings of the stages.
     pub settings: Settings,
     /// The most connections open at once; `None` is what the descriptor limit allows.
     pub max_connections: Option<usize>,
     /// The most handshakes in progress at once.
     pub max_handshakes: usize,
+    /// Of how many devices and sources it is remembered what they used.
+    pub remembered: Capacity,
     /// Where operators look.
     pub admin: Option<SocketAddr>,
     /// The file that keeps an administrator's revocations; without one they end with the process.
@@ -82,6 +88,10 @@ pub struct Settings {
     pub serve: serve::Settings,
     /// Bounds on a request.
     pub forward: forward::Settings,
+    /// What may come from one address, and from all, before TLS.
+    pub source_limits: source::Settings,
+    /// What a device may use, where its trust domain does not say otherwise.
+    pub device_limits: device::Settings,
 }
 
 /// One thing that is wrong with a configuration.
@@ -158,12 +168,13 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let upstreams = upstream::read(file, base);
     let listeners = listener::read(file, &upstreams);
     let routes = route::read(file, &upstreams);
+    let routing = route::general(file);
     let mut cache = file.table("chain_cache", false);
     let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);
     cache.finish();
     let resumption = resumption_settings(file, base, chain_cache_entries > 0);
 
-    let (settings, presented, token, max_connections, max_handshakes) = settings(file, base);
+    let (settings, presented, token, bounds) = settings(file, base);
     let trust_domains = trust_domain::read(file, base, presented, settings.headers);
     for (index, upstream) in upstreams.iter().enumerate() {
         if upstream.limits.response_timeout > settings.serve.idle_timeout {
@@ -175,6 +186,15 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         if upstream.request_timeout > Some(settings.serve.idle_timeout) {
             file.error(
                 &format!("upstreams[{index}].request_timeout"),
+                "it is longer than timeouts.idle, which would end the connection first",
+            );
+        }
+    }
+
+    for (index, route) in routes.iter().enumerate() {
+        if route.limits.response_timeout > Some(settings.serve.idle_timeout) {
+            file.error(
+                &format!("routes[{index}].limits.response_timeout"),
                 "it is longer than timeouts.idle, which would end the connection first",
             );
         }
@@ -197,9 +217,11 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         listeners,
         upstreams,
         routes,
+        routing,
         settings,
-        max_connections,
-        max_handshakes,
+        max_connections: bounds.connections,
+        max_handshakes: bounds.handshakes,
+        remembered: bounds.remembered,
         admin: admin_address,
         revocations_file,
         server,
@@ -270,19 +292,24 @@ fn resumption_settings(
     }
 }
 
+/// What is fixed at the start.
+struct Bounds {
+    connections: Option<usize>,
+    handshakes: usize,
+    remembered: Capacity,
+}
+
 fn settings(
     file: &mut Section<'_>,
     base: &Path,
-) -> (
-    Settings,
-    verify::Settings,
-    Option<Token>,
-    Option<usize>,
-    usize,
-) {
+) -> (Settings, verify::Settings, Option<Token>, Bounds) {
+    let mut admission = file.table("admission", false);
+    let (source_limits, sources) = limits::sources(&mut admission);
+    admission.finish();
     let mut limits = file.table("limits", false);
     let mut timeouts = file.table("timeouts", false);
     let mut identity = file.table("identity_headers", false);
+    let (device_limits, devices) = limits::devices(&mut limits);
     let presented = verify::Settings {
         max_certificates: limits.integer("presented_certificates", 10, 1, 100),
         max_bytes: limits.size("presented_bytes", 32 * 1024),
@@ -308,14 +335,19 @@ fn settings(
         forward: forward::Settings {
             max_request_body: limits.optional_size("request_body").map(|size| size as u64),
         },
+        source_limits,
+        device_limits,
     };
     let token = token(&mut identity, base);
-    let max_connections = limits.optional_integer("connections", 1, 10_000_000);
-    let max_handshakes = limits.integer("handshakes", 1000, 1, 10_000_000);
+    let bounds = Bounds {
+        connections: limits.optional_integer("connections", 1, 10_000_000),
+        handshakes: limits.integer("handshakes", 1000, 1, 10_000_000),
+        remembered: Capacity { devices, sources },
+    };
     limits.finish();
     timeouts.finish();
     identity.finish();
-    (settings, presented, token, max_connections, max_handshakes)
+    (settings, presented, token, bounds)
 }
 
 fn token(identity: &mut Section<'_>, base: &Path) -> Option<Token> {

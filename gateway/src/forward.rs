@@ -5,14 +5,16 @@
 
 pub mod body;
 mod exchange;
+mod limited;
 mod refused;
+mod routed;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
@@ -20,13 +22,13 @@ use crate::authorize::{Denied, Permit};
 use crate::clock;
 use crate::headers::token::{Signer, TokenCache};
 use crate::headers::{self, PeerHeaders, TokenField};
+use crate::limits::Usage;
 use crate::live::Place;
-use crate::route::Unrouted;
 use crate::serve::activity::Activity;
 use crate::upstream::body::UpstreamBody;
 use crate::upstream::{Upgraded, UpstreamError};
 use crate::worker::Worker;
-use body::{AcceptsTrailers, RequestBody, ResponseBody};
+use body::{AcceptsTrailers, RequestBody, ResponseBody, ResponseTimeout};
 pub use exchange::Exchange;
 use refused::Refused;
 
@@ -49,6 +51,8 @@ pub struct Origin {
     pub permit: Permit,
     /// The connection's place among the worker's open ones.
     pub place: Place,
+    /// What the device uses.
+    pub usage: Usage,
     /// Header values of the connection.
     pub peer: PeerHeaders,
     /// The token that upstreams got last for this connection's device.
@@ -112,7 +116,10 @@ async fn answer(
 ) -> Result<Response<UpstreamBody>, Refused> {
     let snapshot = origin.worker.snapshot();
     let limit = snapshot.settings().forward.max_request_body;
+    let device_limits = snapshot.device_limits(&origin.place.peer().trust_domain);
+    exchange.bytes.set(device_limits.bytes);
     let request = request.map(|body| RequestBody::new(body, limit, exchange, snapshot.signer()));
+    limited::start(exchange, device_limits)?;
     // HTTP/1.1 heads with more were not parsed; HTTP/2 has a bound on bytes only.
     if request.headers().len() > snapshot.settings().serve.max_request_headers {
         return Err(Refused::TooManyHeaders);
@@ -130,16 +137,17 @@ async fn answer(
     {
         return Err(Refused::Misdirected);
     }
-    let routed = snapshot
-        .router()
-        .route(&origin.permit, request.uri().path())
-        .map_err(|unrouted| match unrouted {
-            Unrouted::NoRoute => Refused::NoRoute,
-            Unrouted::NoDevice => Refused::NoDevice,
-        })?;
+    let (mut head, mut body) = request.into_parts();
+    let routed = routed::route(snapshot.router(), &origin.permit, &head, authority)?;
+    limited::by_route(exchange, &routed)?;
+    let limit = routed.limits().request_body.or(limit);
+    body.limit_to(limit);
+    routed::rewrite(&routed, &mut head);
+    let response_timeout = routed.limits().response_timeout;
+    let request = Request::from_parts(head, body);
     let upstream = origin
         .worker
-        .upstream(&snapshot, routed)
+        .upstream(&snapshot, &routed)
         .ok_or(Refused::NoRoute)?;
     let _ = exchange.upstream.set(Rc::clone(&upstream));
     let signer = snapshot.signer().cloned();
@@ -160,6 +168,9 @@ async fn answer(
     let mut request = upstream_request(request, host, token, origin);
     if switches {
         headers::set_websocket(request.headers_mut());
+    }
+    if let Some(timeout) = response_timeout {
+        request.extensions_mut().insert(ResponseTimeout(timeout));
     }
     let upload = request.body().shared_state();
     let affinity = origin.permit.device().map(|device| device.device_id());
@@ -235,6 +246,12 @@ fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     exchange.status.set(Some(status));
     let mut response = Response::new(ResponseBody::text(text, exchange));
     *response.status_mut() = status;
+    if let Some(allowed) = refused.allow() {
+        response.headers_mut().insert(ALLOW, allowed.clone());
+    }
+    if let Some(seconds) = refused.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -113,6 +113,15 @@ impl Failure {
         Self::Internal,
     ];
 
+    /// Whether it counts against the source that it came from: a client that says the wrong thing, not one that gave up
+    /// or whose link broke.
+    pub fn is_of_peer(self) -> bool {
+        !matches!(
+            self,
+            Self::Closed | Self::Reset | Self::Timeout | Self::Internal
+        )
+    }
+
     /// The metric label `outcome`.
     pub fn label(self) -> &'static str {
         match self {
@@ -168,6 +177,11 @@ impl Handshaked {
     /// Whether ALPN chose HTTP/2.
     pub fn is_h2(&self) -> bool {
         self.is_h2
+    }
+
+    /// Ready when the device has left, or its connection broke. What it sends meanwhile stays unread.
+    pub(crate) async fn left(&self) {
+        self.stream.closed().await;
     }
 
     /// Ends the connection of a device that is not to be served.

@@ -1,6 +1,6 @@
 //! The open connections of one worker, so that what turns against a device reaches those that it has open.
 //!
-//! There is one way to end a connection early: the worker authorizes it again. That happens to all of them when something
+//! There are two ways to end a connection early: a newer one of its device claims its seat, or the worker authorizes it again. That happens to all of them when something
 //! that authorization looks at has changed (a list, an anchor, a policy, an administrator's order), and when the first of
 //! their certificates expires. It decides nothing itself.
 
@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::authorize::Denied;
 use crate::identity::Identified;
+use crate::limits::seat::Seat;
 use crate::trust::RulesId;
 
 /// Whom an open connection belongs to.
@@ -57,6 +58,8 @@ pub struct Place {
     live: Rc<Live>,
     entry: Rc<Entry>,
     index: u32,
+    /// Among those that its device may have, on any worker.
+    seat: Option<Arc<Seat>>,
 }
 
 /// How many connections are looked at before others get a turn.
@@ -64,7 +67,7 @@ pub const SLICE: usize = 256;
 
 impl Live {
     /// Enters a connection that was authorized just now.
-    pub fn enter(self: &Rc<Self>, peer: Peer) -> Place {
+    pub fn enter(self: &Rc<Self>, peer: Peer, seat: Option<Arc<Seat>>) -> Place {
         if let Some(device) = &peer.device {
             self.expires(device.not_after());
         }
@@ -88,6 +91,7 @@ impl Live {
             live: Rc::clone(self),
             entry,
             index,
+            seat,
         }
     }
 
@@ -156,6 +160,11 @@ impl Place {
         if let Some(denied) = self.entry.denied.get() {
             return Poll::Ready(denied);
         }
+        if let Some(seat) = &self.seat
+            && seat.poll_claimed(cx).is_ready()
+        {
+            return Poll::Ready(Denied::Superseded);
+        }
         let mut waker = self.entry.waker.borrow_mut();
         match waker.as_mut() {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -191,15 +200,18 @@ mod tests {
     use crate::trust::RulesId;
 
     fn enter(live: &Rc<Live>, number: usize, not_after: u64) -> Place {
-        live.enter(Peer {
-            trust_domain: "default".into(),
-            rules: RulesId::default(),
-            device: Some(Arc::new(Identified::for_tests(
-                &format!("device-{number}"),
-                0,
-                not_after,
-            ))),
-        })
+        live.enter(
+            Peer {
+                trust_domain: "default".into(),
+                rules: RulesId::default(),
+                device: Some(Arc::new(Identified::for_tests(
+                    &format!("device-{number}"),
+                    0,
+                    not_after,
+                ))),
+            },
+            None,
+        )
     }
 
     fn denied(place: &Place) -> Option<Denied> {

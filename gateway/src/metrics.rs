@@ -4,6 +4,7 @@
 //! It serves nothing itself; `admin` renders what is here.
 
 mod describe;
+pub mod limits;
 mod tunnel;
 pub mod upstream;
 
@@ -48,6 +49,7 @@ pub struct Metrics {
     recorder: PrometheusRecorder,
     listeners: Vec<Listener>,
     cache_entries: Gauge,
+    limits: limits::Limits,
     shed: Vec<(Shed, Counter)>,
     denied: Vec<(Denied, Counter)>,
     ended: Vec<(Denied, Counter)>,
@@ -318,6 +320,7 @@ impl Metrics {
             handle: recorder.handle(),
             listeners,
             cache_entries,
+            limits: limits::Limits::register(&register),
             shed,
             denied,
             ended,
@@ -367,6 +370,11 @@ impl Metrics {
     /// The metrics of the listener with this index.
     pub fn listener(&self, index: usize) -> Option<&Listener> {
         self.listeners.get(index)
+    }
+
+    /// What is counted about limits.
+    pub fn limits(&self) -> &limits::Limits {
+        &self.limits
     }
 
     /// Counts a connection that was turned away before its handshake.

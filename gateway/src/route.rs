@@ -1,25 +1,96 @@
-//! Which upstream serves a request: the longest path prefix wins.
+//! Which route serves a request: the most specific one whose conditions it meets.
 //!
-//! Pure: it knows names of upstreams, not connections to them.
+//! Pure: it knows names of upstreams, not connections to them. What is matched is what the upstream gets to see, which is why
+//! paths that an upstream may take for others are refused first ([`Policy`]).
+
+mod condition;
+mod path;
+
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
 
 use crate::authorize::Permit;
+use crate::rate::Rate;
+pub use condition::{Conditions, Field, Host, Path};
+pub use path::Policy;
+use path::{Plain, is_plain};
 
 /// One configured route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Matches a path that is equal to it or continues it after a `/`.
-    pub path_prefix: String,
-    /// Index of the upstream in the configuration's list.
-    pub upstream: usize,
+    /// What it asks of a request.
+    pub conditions: Conditions,
+    /// What becomes of a request that it serves.
+    pub action: Action,
     /// Whether it serves peers without a certificate too, where their trust domain lets them in.
     pub allow_anonymous: bool,
+    /// Bounds that stand beside or in place of the general ones.
+    pub limits: Limits,
+    /// Tells it from other routes, and is the same after a reload that does not change its conditions.
+    pub id: u64,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It goes to an upstream.
+    Forward {
+        /// The upstream's index in the configuration's list.
+        upstream: usize,
+        /// What stands in the place of the path that the route names.
+        rewrite: Option<String>,
+    },
+    /// It is refused.
+    Deny,
+}
+
+/// Bounds of a route. `None` is what holds in general.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Requests of one device to this route.
+    pub requests: Option<Rate>,
+    /// The largest request body in bytes.
+    pub request_body: Option<u64>,
+    /// From the last byte of the request to the end of the response's head.
+    pub response_timeout: Option<Duration>,
+}
+
+/// What holds for all routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct General {
+    /// Which paths are refused before any route is looked at; `None` is strict where routes tell requests apart, and raw
+    /// where one serves them all.
+    pub path_policy: Option<Policy>,
+    /// Whether what no route serves is refused, rather than not found.
+    pub deny_by_default: bool,
+}
+
+/// What routes look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The host, perhaps with a port.
+    pub host: Option<&'a str>,
+    /// The path.
+    pub path: &'a str,
+    /// The method.
+    pub method: &'a Method,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
 }
 
 /// Why an authorized request has no upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unrouted {
+    /// An upstream may take the path for another one.
+    AmbiguousPath,
     /// No route matches.
     NoRoute,
+    /// A route, or the want of one, refuses it.
+    Denied,
+    /// A route would serve it with another method; [`Router::allowed`] says with which.
+    Method,
     /// The route wants a device, and the peer presented no certificate; or the path may be another one to the upstream.
     NoDevice,
 }
@@ -28,165 +99,158 @@ pub enum Unrouted {
 #[derive(Debug, Clone)]
 pub struct Router {
     routes: Vec<Settings>,
+    deny_by_default: bool,
+    /// `None` where any path goes.
+    strict: Option<Plain>,
 }
 
 /// Proof that an authorized request has an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Routed {
+#[derive(Debug, Clone, Copy)]
+pub struct Routed<'a> {
+    route: &'a Settings,
     upstream: usize,
+    rewrite: Option<&'a str>,
 }
 
-impl Routed {
+impl Routed<'_> {
     /// Index of the upstream in the configuration's list.
-    pub fn upstream(self) -> usize {
+    pub fn upstream(&self) -> usize {
         self.upstream
+    }
+
+    /// The route's name among the others.
+    pub fn id(&self) -> u64 {
+        self.route.id
+    }
+
+    /// The route's own bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.route.limits
+    }
+
+    /// What the upstream is asked for in place of `asked`; `None` is the same.
+    pub fn rewritten(&self, asked: &PathAndQuery) -> Option<PathAndQuery> {
+        let to = self.rewrite?;
+        let from = self.route.conditions.path.text();
+        let rest = asked.path().strip_prefix(from)?;
+        let tail = match (to.ends_with('/'), rest.strip_prefix('/')) {
+            (true, Some(rest)) => rest,
+            _ => rest,
+        };
+        // A prefix that ends with a slash took it from the rest.
+        let between = if from.ends_with('/') && !to.ends_with('/') && !rest.is_empty() {
+            "/"
+        } else {
+            ""
+        };
+        let mut text = [to, between, tail].concat();
+        if let Some(query) = asked.query() {
+            text.push('?');
+            text.push_str(query);
+        }
+        PathAndQuery::try_from(text).ok()
     }
 }
 
 impl Router {
     /// Sorts `routes` so that the most specific is tried first; equals keep their order.
-    pub fn new(mut routes: Vec<Settings>) -> Self {
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path_prefix.len()));
-        Self { routes }
+    pub fn new(mut routes: Vec<Settings>, general: General) -> Self {
+        routes.sort_by_key(|route| route.conditions.specificity());
+        let tells_apart = match routes.as_slice() {
+            [only] => !only.serves_everything(),
+            _ => true,
+        };
+        let policy = general.path_policy.unwrap_or(if tells_apart {
+            Policy::Strict
+        } else {
+            Policy::Raw
+        });
+        let paths = || routes.iter().map(|route| route.conditions.path.text());
+        let strict = (policy == Policy::Strict).then(|| Plain::new(paths()));
+        Self {
+            routes,
+            deny_by_default: general.deny_by_default,
+            strict,
+        }
     }
 
-    /// The upstream for `path`. The permit is proof that the peer was authorized; one without a device opens only routes
+    /// The route for what is `asked`. The permit is proof that the peer was authorized; one without a device opens only routes
     /// that say so.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn route(&self, permit: &Permit, path: &str) -> Result<Routed, Unrouted> {
-        let route = self
-            .routes
-            .iter()
-            .find(|route| matches(&route.path_prefix, path))
-            .ok_or(Unrouted::NoRoute)?;
-        if permit.device().is_none() && !(route.allow_anonymous && is_plain(path)) {
+    pub fn route(&self, permit: &Permit, asked: &Asked<'_>) -> Result<Routed<'_>, Unrouted> {
+        if let Some(strict) = &self.strict
+            && !strict.is_unambiguous(asked.path)
+        {
+            return Err(Unrouted::AmbiguousPath);
+        }
+        let mut but_for_method = false;
+        let found = self.matching(permit, asked).find(|route| {
+            let matches = route.conditions.match_method(asked.method);
+            but_for_method |= !matches;
+            matches
+        });
+        let Some(route) = found else {
+            return Err(match (but_for_method, self.deny_by_default) {
+                (true, _) => Unrouted::Method,
+                (false, true) => Unrouted::Denied,
+                (false, false) => Unrouted::NoRoute,
+            });
+        };
+        let Action::Forward { upstream, rewrite } = &route.action else {
+            return Err(Unrouted::Denied);
+        };
+        if permit.device().is_none() && !(route.allow_anonymous && is_plain(asked.path)) {
             return Err(Unrouted::NoDevice);
         }
         Ok(Routed {
-            upstream: route.upstream,
+            route,
+            upstream: *upstream,
+            rewrite: rewrite.as_deref(),
+        })
+    }
+
+    /// The methods with which a route would serve what is `asked` with another, as `Allow` has them (RFC 9110, 10.2.1).
+    pub fn allowed(&self, permit: &Permit, asked: &Asked<'_>) -> String {
+        let mut methods: Vec<&str> = self
+            .matching(permit, asked)
+            .filter(|route| route.action != Action::Deny)
+            .flat_map(|route| route.conditions.methods.iter().map(Method::as_str))
+            .collect();
+        methods.sort_unstable();
+        methods.dedup();
+        methods.join(", ")
+    }
+
+    /// The routes whose conditions are met, whatever the method.
+    fn matching<'a>(
+        &'a self,
+        permit: &Permit,
+        asked: &Asked<'_>,
+    ) -> impl Iterator<Item = &'a Settings> {
+        let device = permit.device().map(|device| device.device_id());
+        self.routes.iter().filter(move |route| {
+            let conditions = &route.conditions;
+            conditions.match_all_but_method(asked.host, asked.path, asked.headers, device)
         })
     }
 }
 
-/// Whole segments only: `/tele` does not match `/telemetry`.
-fn matches(prefix: &str, path: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether every upstream reads `path` as it stands, whatever it decodes and resolves (RFC 3986, 6.2): no dot segments, no
-/// empty ones but the last, nothing encoded, no parameters, no backslash. Otherwise a path that is open to everybody could
-/// lead an upstream to one that is not.
-fn is_plain(path: &str) -> bool {
-    let stands_for_itself =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte);
-    let is_segment = |segment: &str| {
-        !matches!(segment, "" | "." | "..") && segment.bytes().all(stands_for_itself)
-    };
-    path == "/"
-        || path
-            .strip_prefix('/')
-            .map(|rest| rest.strip_suffix('/').unwrap_or(rest))
-            .is_some_and(|rest| rest.split('/').all(is_segment))
+impl Settings {
+    /// Whether it takes every request, and passes its path on as it is.
+    fn serves_everything(&self) -> bool {
+        let everything = Conditions {
+            host: None,
+            path: Path::Prefix("/".to_owned()),
+            methods: Vec::new(),
+            headers: Vec::new(),
+            devices: None,
+        };
+        let forwards = matches!(self.action, Action::Forward { rewrite: None, .. });
+        self.conditions == everything && forwards
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{Router, Settings, Unrouted, is_plain, matches};
-    use crate::authorize::{Permit, Policy, Revocation, Standing, authorize, authorize_anonymous};
-    use crate::identity::Identified;
-
-    fn permit() -> Permit {
-        let device = Arc::new(Identified::for_tests("device-000001", 0, 10));
-        let standing = Standing {
-            anchor_is_trusted: true,
-            revocation: Revocation::Good,
-            responder: Revocation::Good,
-        };
-        authorize(&Policy::default(), &device, standing, 5).unwrap()
-    }
-
-    fn route(path_prefix: &str, upstream: usize) -> Settings {
-        Settings {
-            path_prefix: path_prefix.into(),
-            upstream,
-            allow_anonymous: false,
-        }
-    }
-
-    #[test]
-    fn prefixes_match_whole_segments() {
-        assert!(matches("/", "/anything"));
-        assert!(matches("/telemetry", "/telemetry"));
-        assert!(matches("/telemetry", "/telemetry/7"));
-        assert!(matches("/telemetry/", "/telemetry/7"));
-        assert!(!matches("/tele", "/telemetry"));
-        assert!(!matches("/telemetry/", "/telemetry"));
-    }
-
-    #[test]
-    fn the_longest_prefix_wins_whatever_the_order() {
-        let router = Router::new(vec![route("/", 0), route("/a/b", 2), route("/a", 1)]);
-        let upstream = |path| router.route(&permit(), path).map(super::Routed::upstream);
-        assert_eq!(upstream("/a/b/c"), Ok(2));
-        assert_eq!(upstream("/a/c"), Ok(1));
-        assert_eq!(upstream("/ab"), Ok(0));
-    }
-
-    #[test]
-    fn no_route_is_an_answer() {
-        let router = Router::new(vec![route("/a", 0)]);
-        assert_eq!(router.route(&permit(), "/b"), Err(Unrouted::NoRoute));
-    }
-
-    #[test]
-    fn nobody_reaches_only_what_is_open_to_nobody() {
-        let open = Settings {
-            allow_anonymous: true,
-            ..route("/enrol", 1)
-        };
-        let router = Router::new(vec![route("/", 0), open]);
-        let nobody = authorize_anonymous(true).unwrap();
-        assert_eq!(
-            router
-                .route(&nobody, "/enrol/now")
-                .map(super::Routed::upstream),
-            Ok(1)
-        );
-        assert_eq!(router.route(&nobody, "/"), Err(Unrouted::NoDevice));
-        assert_eq!(router.route(&nobody, "/enrolment"), Err(Unrouted::NoDevice));
-    }
-
-    #[test]
-    fn plain_paths_are_one_path_to_every_reader() {
-        for path in ["/", "/a", "/a/", "/a/b.c/~7", "/...", "/a/.b", "/a@b:c=d"] {
-            assert!(is_plain(path), "{path}");
-        }
-        for path in [
-            "", "*", "a", "//", "//a", "/a//b", "/a//", "/.", "/..", "/a/.", "/a/../b", "/%61",
-            "/a%2fb", "/a\\b", "/a;b", "/\u{e9}",
-        ] {
-            assert!(!is_plain(path), "{path}");
-        }
-    }
-
-    #[test]
-    fn nobody_reaches_no_path_that_may_be_another() {
-        let open = Settings {
-            allow_anonymous: true,
-            ..route("/enrol", 1)
-        };
-        let router = Router::new(vec![route("/", 0), open]);
-        let nobody = authorize_anonymous(true).unwrap();
-        let path = "/enrol/../admin";
-        assert_eq!(router.route(&nobody, path), Err(Unrouted::NoDevice));
-        assert_eq!(
-            router.route(&permit(), path).map(super::Routed::upstream),
-            Ok(1)
-        );
-    }
-}
+mod tests;

@@ -17,12 +17,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::admission::Slot;
-use crate::authorize::Permit;
+use crate::authorize::{Denied, Permit};
 use crate::forward::Origin;
 use crate::handshake::Handshaked;
 use crate::headers::PeerHeaders;
 use crate::headers::token::TokenCache;
+use crate::limits::Usage;
 use crate::listener::Protocol;
+use crate::metrics::limits::Limit;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
 
@@ -54,15 +56,17 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    pub(crate) fn new(
+    fn new(
         worker: Rc<Worker>,
         listener: usize,
         mut handshaked: Handshaked,
         permit: Permit,
+        usage: Usage,
     ) -> Self {
         let (address, is_h2) = (handshaked.peer(), handshaked.is_h2());
         let server_name = handshaked.take_server_name();
-        let place = worker.live().enter(handshaked.peer_identity().clone());
+        let peer_identity = handshaked.peer_identity().clone();
+        let place = worker.live().enter(peer_identity, usage.seat().cloned());
         let (stream, slot) = handshaked.into_stream();
         let peer = PeerHeaders::prepare(address, worker.snapshot().settings().headers);
         let activity = Rc::clone(stream.activity());
@@ -76,6 +80,7 @@ impl Served {
                 address,
                 permit,
                 place,
+                usage,
                 peer,
                 token: TokenCache::default(),
                 activity,
@@ -84,6 +89,31 @@ impl Served {
             slot,
         }
     }
+}
+
+/// The connection with a seat among those that its device may have open; `None` where it is one too many.
+pub(crate) async fn seat(
+    worker: Rc<Worker>,
+    listener: usize,
+    handshaked: Handshaked,
+    permit: Permit,
+    mut usage: Usage,
+) -> Option<Served> {
+    let limit = {
+        let snapshot = worker.snapshot();
+        let domain = &handshaked.peer_identity().trust_domain;
+        snapshot.device_limits(domain).connections
+    };
+    let Some(ended) = usage.sit(limit) else {
+        worker.metrics().limits().limited(Limit::ConnectionsRefused);
+        handshaked.refuse().await;
+        return None;
+    };
+    for _ in 0..ended {
+        worker.metrics().limits().limited(Limit::ConnectionsEnded);
+        worker.metrics().ended(Denied::Superseded);
+    }
+    Some(Served::new(worker, listener, handshaked, permit, usage))
 }
 
 /// Serves `served` to its end.

@@ -27,6 +27,7 @@ use crate::admission;
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::drain::{Ending, Stop};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::refresh::{Changed, Refresh};
 use crate::snapshot::{BuildError, Lasting, Snapshot};
@@ -99,6 +100,7 @@ pub struct Server {
     config: Config,
     lasting: Lasting,
     metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
     /// Issuers whose lists were said to have run out.
     stale_issuers: BTreeSet<String>,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -146,6 +148,7 @@ impl Server {
         let shares = sockets.share(workers).map_err(|error| system(&error))?;
         let mut server = Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            limits: Limits::new(config.remembered, clock::now()),
             trust_changed: watch::Sender::new(0),
             stop: watch::Sender::default(),
             leaving: AtomicBool::new(false),
@@ -195,6 +198,7 @@ impl Server {
                 max_handshakes: self.config.max_handshakes.div_ceil(workers),
                 max_connections: max_connections.div_ceil(workers),
             },
+            limits: Arc::clone(&self.limits),
             trust_changed: self.trust_changed.subscribe(),
             stop: self.stop.subscribe(),
         }
@@ -371,6 +375,10 @@ impl Server {
             (
                 "limits.handshakes",
                 old.max_handshakes == config.max_handshakes,
+            ),
+            (
+                "limits.device.remembered and admission.source.remembered",
+                old.remembered == config.remembered,
             ),
             (
                 "chain_cache.entries",

@@ -13,6 +13,7 @@ use rustls::ServerConfig;
 use crate::clock;
 use crate::config::{self, Config, Settings};
 use crate::headers::token::Signer;
+use crate::limits::device;
 use crate::listener::Protocol;
 use crate::route::Router;
 use crate::tls::credentials::{self, CredentialError};
@@ -87,6 +88,8 @@ pub struct Snapshot {
     /// In the order of the listeners.
     services: Vec<Service>,
     router: Router,
+    /// Of the trust domains that have their own.
+    device_limits: Vec<(Arc<str>, device::Settings)>,
     upstreams: Vec<Arc<Endpoints>>,
     signer: Option<Arc<Signer>>,
 }
@@ -148,7 +151,14 @@ impl Snapshot {
             settings: config.settings,
             domains,
             services,
-            router: Router::new(config.routes.clone()),
+            router: Router::new(config.routes.clone(), config.routing),
+            device_limits: config
+                .trust_domains
+                .iter()
+                .filter_map(|domain| {
+                    Some((Arc::clone(&domain.settings.name), domain.device_limits?))
+                })
+                .collect(),
             upstreams: lasting.upstreams(upstreams),
             signer,
         };
@@ -163,6 +173,14 @@ impl Snapshot {
     /// Plain settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What a device of the trust domain called `name` may use.
+    pub fn device_limits(&self, name: &str) -> &device::Settings {
+        self.device_limits
+            .iter()
+            .find(|(domain, _)| **domain == *name)
+            .map_or(&self.settings.device_limits, |(_, own)| own)
     }
 
     /// Whom to trust.

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::connection;
 use crate::drain::{Drain, Stop};
 use crate::handshake::{self, Handshaked};
+use crate::limits::Limits;
 use crate::listener;
 use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
@@ -44,6 +45,8 @@ pub struct Start {
     pub metrics: Arc<Metrics>,
     /// Bounds on connections and handshakes.
     pub admission: admission::Settings,
+    /// What devices and sources used.
+    pub limits: Arc<Limits>,
     /// Changes whenever something that authorization looks at has changed.
     pub trust_changed: watch::Receiver<u64>,
     /// Says when it is time to end, and how.
@@ -56,6 +59,7 @@ pub struct Worker {
     metrics: Arc<Metrics>,
     unrouted: metrics::Upstream,
     admission: Admission,
+    limits: Arc<Limits>,
     turns: Rc<Turns>,
     drain: Drain,
     live: Rc<Live>,
@@ -142,6 +146,11 @@ impl Worker {
         &self.admission
     }
 
+    /// What devices and sources used.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
     /// Turns of public-key work.
     pub fn turns(&self) -> &Rc<Turns> {
         &self.turns
@@ -153,7 +162,7 @@ impl Worker {
     }
 
     /// The upstream that `routed` names in `snapshot`.
-    pub fn upstream(&self, snapshot: &Snapshot, routed: Routed) -> Option<Rc<Upstream>> {
+    pub fn upstream(&self, snapshot: &Snapshot, routed: &Routed<'_>) -> Option<Rc<Upstream>> {
         self.upstream_at(snapshot, routed.upstream())
     }
 
@@ -205,6 +214,7 @@ async fn serve(start: Start) -> io::Result<()> {
         snapshot: start.snapshot,
         metrics: start.metrics,
         admission: Admission::new(start.admission),
+        limits: start.limits,
         turns: Rc::default(),
         drain: Drain::default(),
         live: Rc::default(),

@@ -262,10 +262,12 @@ fn the_configuration_opens_nothing() {
 }
 
 /// The stages that only compute.
-const PURE: [&str; 19] = [
+const PURE: [&str; 21] = [
     "fetch/schedule",
     "identity",
     "authorize",
+    "rate",
+    "limits/arrivals",
     "route",
     "headers",
     "admission/queue",

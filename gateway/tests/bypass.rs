@@ -710,7 +710,10 @@ fn optional_mode_taken_for_verified() {
 
 #[test]
 fn paths_that_lead_out_of_an_open_route() {
-    let fleet = Fleet::start(optional);
+    let fleet = Fleet::start(|setup| {
+        optional(setup);
+        setup.more += "[routing]\npath_policy = \"raw\"\n";
+    });
     let ways_out = [
         "/enrol/../admin",
         "/enrol/..",

@@ -444,7 +444,10 @@ fn what_needs_a_restart_says_so() {
 
 #[test]
 fn every_worker_serves() {
-    let fleet = Fleet::start(|setup| setup.workers = 2);
+    let fleet = Fleet::start(|setup| {
+        setup.workers = 2;
+        setup.more = "[limits.device.handshakes]\nenabled = false\n".into();
+    });
     assert_eq!(fleet.gateway.server().workers(), 2);
     let before = fleet.gateway.counters();
     let device = fleet.device();

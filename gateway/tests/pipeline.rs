@@ -498,7 +498,7 @@ fn hop_by_hop_fields_stay_on_their_side() {
     let mut connection = fleet.connect();
     let response = connection.ask(&format!(
         "GET / HTTP/1.1\r\n{HOST}connection: keep-alive, x-device-hop, upgrade\r\nx-device-hop: a\r\nkeep-alive: 5\r\n\
-         te: trailers\r\nupgrade: websocket\r\nproxy-connection: keep-alive\r\nproxy-authorization: Basic eA==\r\n\
+         te: trailers\r\nupgrade: h2c\r\nproxy-connection: keep-alive\r\nproxy-authorization: Basic eA==\r\n\
          http2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\nx-kept: yes\r\nauthorization: Bearer kept\r\n\r\n"
     ));
     let request = fleet.upstream.request(0);

@@ -10,6 +10,7 @@ use http::StatusCode;
 use toml::{Table, Value};
 
 use crate::config::{ConfigError, units};
+use crate::rate::Rate;
 
 /// Everything that is wrong so far.
 #[derive(Debug, Default)]
@@ -189,6 +190,40 @@ impl<'a> Section<'a> {
         .unwrap_or(default)
     }
 
+    /// A rate, and the burst beside it under a key of its own: what the rate gives in a second (or its one) if it is not said.
+    pub(super) fn rate(&mut self, key: &'static str, burst: &'static str) -> Option<Rate> {
+        let rate = self.parsed(key, "a rate such as \"100/s\"", |value| {
+            match value.as_str() {
+                None => Ok(None),
+                Some(text) => units::rate(text).map(Some),
+            }
+        });
+        let most = self.optional_integer(burst, 1, 1_000_000_000);
+        let Some((number, period)) = rate else {
+            if most.is_some() && !self.is_noted(key) {
+                self.error(burst, &format!("without {key} it bounds nothing"));
+            }
+            return None;
+        };
+        let burst = most.map_or(number / period.as_secs().max(1), |most| most as u64);
+        Some(Rate::new(number, period, burst))
+    }
+
+    /// A rate of bytes, all of which in a second may move at once.
+    pub(super) fn byte_rate(&mut self, key: &'static str, least: u64) -> Option<Rate> {
+        self.parsed(key, "a rate such as \"64KiB/s\"", |value| {
+            let Some(text) = value.as_str() else {
+                return Ok(None);
+            };
+            let (number, period) = units::byte_rate(text)?;
+            let second = number / period.as_secs().max(1);
+            if second < least {
+                return Err(format!("\"{text}\" is less than {least} bytes in a second"));
+            }
+            Ok(Some(Rate::new(number, period, second)))
+        })
+    }
+
     /// A text that `parse` understands.
     pub(super) fn parsed_text<T>(
         &mut self,
@@ -226,7 +261,7 @@ impl<'a> Section<'a> {
     /// So many in a second.
     pub(super) fn optional_rate(&mut self, key: &'static str) -> Option<u32> {
         self.parsed(key, "a rate", |value| {
-            value.as_str().map(units::rate).transpose()
+            value.as_str().map(units::per_second).transpose()
         })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{Config, ConfigError};
 use crate::tls;
 
-const SMALLEST: &str = r#"
+pub(super) const SMALLEST: &str = r#"
     [tls]
     certificate = "server.pem"
     private_key = "server.key"
@@ -21,11 +21,11 @@ const SMALLEST: &str = r#"
     upstream = "telemetry"
 "#;
 
-fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
     Config::parse(text, Path::new("/etc/fleetgate"))
 }
 
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     parse(text)
         .unwrap_err()
         .iter()

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authorize::{DeviceIds, Policy};
+use crate::config::limits;
 use crate::config::section::Section;
 use crate::fetch::{self, HttpUrl, schedule};
 use crate::identity::{Pattern, Rule, Source};
 use crate::trust::names::NamePattern;
 
+use crate::limits::device;
 use crate::ocsp::Mode;
 use crate::ocsp::client;
 use crate::ocsp::request::Hash;
@@ -32,6 +34,8 @@ pub struct TrustDomain {
     pub fetch: refresh::Settings,
     /// How responders are asked.
     pub ocsp: client::Settings,
+    /// What its devices may use; `None` is what all may.
+    pub device_limits: Option<device::Settings>,
 }
 
 /// The files and folders of one trust domain.
@@ -130,6 +134,7 @@ impl Common<'_> {
             },
             fetch,
             ocsp,
+            device_limits: limits::of_domain(section),
         }
     }
 

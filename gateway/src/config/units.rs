@@ -39,14 +39,40 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(wrong)
 }
 
-/// Parses a rate such as `2000/s`.
-pub(super) fn rate(text: &str) -> Result<u32, String> {
+/// Parses a whole number per second such as `2000/s`.
+pub(super) fn per_second(text: &str) -> Result<u32, String> {
     let number = text
         .strip_suffix("/s")
         .and_then(|number| number.parse().ok());
     number
         .filter(|number| *number > 0)
         .ok_or_else(|| format!("\"{text}\" is no rate; write 2000/s"))
+}
+
+/// Parses a rate such as `100/s`, `30/m`, `10/h`: how many, in which time.
+pub(super) fn rate(text: &str) -> Result<(u64, Duration), String> {
+    let wrong = || format!("\"{text}\" is no rate; write 100/s, 30/m or 10/h");
+    let (number, period) = text.split_once('/').ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    per(number, period).ok_or_else(wrong)
+}
+
+/// Parses a rate of bytes such as `64KiB/s` or `10MiB/m`.
+pub(super) fn byte_rate(text: &str) -> Result<(u64, Duration), String> {
+    let wrong = || format!("\"{text}\" is no rate of bytes; write 64KiB/s or 10MiB/m");
+    let (number, period) = text.split_once('/').ok_or_else(wrong)?;
+    let number = size(number).map_err(|_| wrong())?;
+    per(number as u64, period).ok_or_else(wrong)
+}
+
+fn per(number: u64, period: &str) -> Option<(u64, Duration)> {
+    let seconds = match period {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        _ => return None,
+    };
+    (number > 0).then(|| (number, Duration::from_secs(seconds)))
 }
 
 /// Parses a share such as `20%`.
@@ -125,7 +151,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{duration, endpoint, percent, rate, size, statuses};
+    use super::{byte_rate, duration, endpoint, per_second, percent, rate, size, statuses};
 
     #[test]
     fn durations() {
@@ -155,9 +181,20 @@ mod tests {
 
     #[test]
     fn rates() {
-        assert_eq!(rate("2000/s"), Ok(2000));
+        assert_eq!(per_second("2000/s"), Ok(2000));
         for wrong in ["", "2000", "0/s", "-1/s", "2000/m", "/s", "1.5/s"] {
+            assert!(per_second(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(rate("100/s"), Ok((100, Duration::from_secs(1))));
+        assert_eq!(rate("10/h"), Ok((10, Duration::from_secs(3600))));
+        assert_eq!(byte_rate("64KiB/m"), Ok((65_536, Duration::from_secs(60))));
+        for wrong in [
+            "", "100", "0/s", "-1/s", "100/d", "1.5/s", "100/", "/s", "1KiB/s",
+        ] {
             assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "64KiB", "100/s", "0B/s"] {
+            assert!(byte_rate(wrong).is_err(), "{wrong}");
         }
     }
 

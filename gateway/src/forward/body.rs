@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
@@ -15,6 +15,7 @@ use crate::clock;
 use crate::forward::Exchange;
 use crate::headers;
 use crate::headers::token::Signer;
+use crate::limits::pace::Pace;
 use crate::upstream::UpstreamError;
 use crate::upstream::body::UpstreamBody;
 
@@ -31,12 +32,18 @@ pub struct RequestBody {
 
 /// What a body has to do with that comes in pieces.
 struct Ongoing {
+    /// Bounds how fast it moves.
+    pace: Option<Box<Pace>>,
     state: Rc<UploadState>,
     /// Keeps the exchange going until the body has come.
     exchange: Rc<Exchange>,
     /// Whose field must not be in the trailers either.
     signer: Option<Arc<Signer>>,
 }
+
+/// How long the response to a request may take, where its route says so.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseTimeout(pub Duration);
 
 /// Marks a request whose device takes trailers in the response (RFC 9110, 6.5.1), which hop-by-hop fields say.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +100,7 @@ impl RequestBody {
                 state: Rc::default(),
                 exchange: Rc::clone(exchange),
                 signer: signer.cloned(),
+                pace: exchange.pace(),
             }),
         }
     }
@@ -123,6 +131,11 @@ impl RequestBody {
     pub fn put_back(&mut self, frame: Frame<Bytes>) {
         self.unread = Some(frame);
     }
+
+    /// Changes the limit before anything has come.
+    pub fn limit_to(&mut self, limit: Option<u64>) {
+        self.left = limit.unwrap_or(u64::MAX);
+    }
 }
 
 impl Drop for RequestBody {
@@ -147,10 +160,17 @@ impl Body for RequestBody {
         if let Some(frame) = this.unread.take() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        let (Some(inner), Some(ongoing)) = (&mut this.inner, &this.ongoing) else {
+        let (Some(inner), Some(ongoing)) = (&mut this.inner, &mut this.ongoing) else {
             return Poll::Ready(None);
         };
         let state = &ongoing.state;
+        if let Some(pace) = &mut ongoing.pace
+            && pace.poll_ready(cx).is_pending()
+        {
+            // It is not the upstream that takes its time.
+            state.awaited.set(true);
+            return Poll::Pending;
+        }
         let polled = Pin::new(&mut *inner).poll_frame(cx);
         state.awaited.set(polled.is_pending());
         let Some(frame) = ready!(polled) else {
@@ -161,6 +181,9 @@ impl Body for RequestBody {
         state.progress.set(Some(clock::now()));
         let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
         ongoing.exchange.origin.activity.body_moved(length as usize);
+        if let Some(pace) = &mut ongoing.pace {
+            pace.moved(length);
+        }
         match this.left.checked_sub(length) {
             Some(left) => this.left = left,
             None => {
@@ -195,6 +218,7 @@ impl Body for RequestBody {
 /// A response body on its way to a device: an upstream's, or a short text of the gateway's own.
 pub struct ResponseBody {
     source: Source,
+    pace: Option<Box<Pace>>,
     /// Ends the exchange when the body is dropped, whichever way it ended.
     exchange: Rc<Exchange>,
 }
@@ -208,6 +232,7 @@ impl ResponseBody {
     pub(super) fn upstream(body: UpstreamBody, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Upstream(body),
+            pace: exchange.pace(),
             exchange,
         }
     }
@@ -216,6 +241,7 @@ impl ResponseBody {
     pub(super) fn none(exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Text(None),
+            pace: None,
             exchange,
         }
     }
@@ -223,6 +249,7 @@ impl ResponseBody {
     pub(super) fn text(text: &'static str, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Text(Some(Bytes::from_static(text.as_bytes()))),
+            pace: None,
             exchange,
         }
     }
@@ -237,6 +264,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = self.get_mut();
+        if let Some(pace) = &mut this.pace {
+            ready!(pace.poll_ready(cx));
+        }
         match &mut this.source {
             Source::Upstream(body) => {
                 let mut frame = ready!(Pin::new(body).poll_frame(cx));

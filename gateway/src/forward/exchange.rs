@@ -8,6 +8,9 @@ use http::StatusCode;
 
 use crate::clock;
 use crate::forward::Origin;
+use crate::limits::InProgress;
+use crate::limits::pace::Pace;
+use crate::rate::Rate;
 use crate::upstream::{InFlight, Upstream};
 
 /// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
@@ -20,6 +23,9 @@ pub struct Exchange {
     /// Held for as long as the endpoint is busy with it.
     pub(super) in_flight: OnceCell<InFlight>,
     pub(super) status: Cell<Option<StatusCode>>,
+    /// What the device's bodies may move.
+    pub(super) bytes: Cell<Option<Rate>>,
+    pub(super) in_progress: OnceCell<InProgress>,
 }
 
 impl Exchange {
@@ -32,7 +38,16 @@ impl Exchange {
             upstream: OnceCell::new(),
             in_flight: OnceCell::new(),
             status: Cell::new(None),
+            bytes: Cell::new(None),
+            in_progress: OnceCell::new(),
         })
+    }
+
+    /// The pace of one of its bodies, if there is one to keep.
+    pub(super) fn pace(&self) -> Option<Box<Pace>> {
+        let rate = Some(self.bytes.get()?);
+        let waits = self.origin.worker.metrics().limits().paced();
+        self.origin.usage.pace(rate, waits)
     }
 }
 

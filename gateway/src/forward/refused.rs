@@ -1,20 +1,31 @@
 //! Requests that the gateway answers itself: why, and with what.
 
+use std::time::Duration;
+
 use http::StatusCode;
+use http::header::HeaderValue;
 
 use crate::headers;
 
 /// Why a request gets an answer from the gateway itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
     Malformed(headers::Malformed),
     TooManyHeaders,
     Misdirected,
     Method,
+    /// No route serves it with this method; with these, if there are any.
+    MethodOfRoute(HeaderValue),
     NoRoute,
+    /// A path that the upstream may take for another one.
+    AmbiguousPath,
+    /// A route, or the want of one, refuses it.
+    Denied,
     NoDevice,
     BodyTooLarge,
     BodyCutOff,
+    /// It is too soon, for so long.
+    Limited(Duration),
     Unreachable,
     Broken,
     Timeout,
@@ -23,12 +34,29 @@ pub(super) enum Refused {
 impl Refused {
     /// Whether nothing that follows on an HTTP/1.1 connection can be trusted to be a request: where one message ends and the
     /// next begins is in doubt (RFC 9112, 6.3).
-    pub(super) fn ends_connection(self) -> bool {
-        matches!(self, Self::Malformed(malformed) if malformed != headers::Malformed::Host)
+    pub(super) fn ends_connection(&self) -> bool {
+        matches!(self, Self::Malformed(malformed) if *malformed != headers::Malformed::Host)
+    }
+
+    /// The methods that are allowed instead (RFC 9110, 10.2.1).
+    pub(super) fn allow(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::MethodOfRoute(allowed) => Some(allowed),
+            _ => None,
+        }
+    }
+
+    /// After how many seconds the device may ask again (RFC 9110, 10.2.3), where that is known.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self {
+            // To the next whole second, and at least one.
+            Self::Limited(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            _ => None,
+        }
     }
 
     /// The status, and a word to the device.
-    pub(super) fn answer(self) -> (StatusCode, &'static str) {
+    pub(super) fn answer(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Malformed(headers::Malformed::TransferEncoding) => (
                 StatusCode::BAD_REQUEST,
@@ -57,6 +85,12 @@ impl Refused {
                 StatusCode::FORBIDDEN,
                 "a device certificate is needed here\n",
             ),
+            Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "the path is ambiguous\n"),
+            Self::Denied => (StatusCode::FORBIDDEN, "not allowed here\n"),
+            Self::MethodOfRoute(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the method is not allowed here\n",
+            ),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "the method is not supported\n",
@@ -67,6 +101,10 @@ impl Refused {
                 "the request body is too large\n",
             ),
             Self::BodyCutOff => (StatusCode::BAD_REQUEST, "the request body ended early\n"),
+            Self::Limited(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "the device asks for too much\n",
+            ),
             Self::Unreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the upstream cannot be reached\n",

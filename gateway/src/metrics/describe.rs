@@ -24,6 +24,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Connections turned away before any cryptography.",
         ),
         (
+            "gateway_limited_total",
+            "Limits that devices met, and what came of it.",
+        ),
+        (
             "gateway_denied_total",
             "Devices that were identified and not served.",
         ),

@@ -78,7 +78,8 @@ impl Declined {
             | Denied::AnchorRemoved
             | Denied::NoDevice
             | Denied::RulesChanged
-            | Denied::DomainRemoved => Self::ChainRefused,
+            | Denied::DomainRemoved
+            | Denied::Superseded => Self::ChainRefused,
         }
     }
 

@@ -182,6 +182,15 @@ impl TlsStream {
         self.tcp.readable().await
     }
 
+    /// Ready when the device has closed or the connection broke. Where it has sent something first, what comes after that is
+    /// not seen, and this waits for ever.
+    pub async fn closed(&self) {
+        let mut byte = [0];
+        if let Ok(1..) = self.tcp.peek(&mut byte).await {
+            std::future::pending().await
+        }
+    }
+
     /// Ends a connection whose handshake failed: sends the alert, then reads until the device has closed too, because a
     /// socket closed with bytes unread sends a reset that may overtake the alert.
     pub async fn close_after_alert(mut self) {

@@ -13,7 +13,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::{Request, Response};
@@ -110,6 +110,8 @@ struct Exchange {
     upload: Upload,
     asked: Asked,
     informational: usize,
+    /// How long the response's head may take.
+    timeout: Duration,
     /// Since when the upstream is waited for.
     since: Instant,
 }
@@ -126,6 +128,7 @@ pub(super) async fn send(
 ) -> Result<Response<UpstreamBody>, SendError<Request<RequestBody>>> {
     connection.served += 1;
     let asked = Asked::of(request.method(), request.headers());
+    let timeout = pool.response_timeout(&request);
     let upload = Upload::new(request, std::mem::take(&mut connection.output));
     let mut exchange = Exchange {
         connection,
@@ -133,6 +136,7 @@ pub(super) async fn send(
         upload,
         asked,
         informational: 0,
+        timeout,
         since: now,
     };
     match std::future::poll_fn(|cx| exchange.poll_head(cx)).await {
@@ -207,9 +211,8 @@ impl Exchange {
 
     /// Ready when the upstream was waited for too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.pool.limits().response_timeout;
         loop {
-            ready!(self.connection.patience.poll(self.since + timeout, cx));
+            ready!(self.connection.patience.poll(self.since + self.timeout, cx));
             let upload = self.upload.progress();
             match upload.and_then(|upload| upload.waiting_since(self.since)) {
                 Some(later) => self.since = later,

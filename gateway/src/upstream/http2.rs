@@ -276,8 +276,8 @@ pub(super) async fn send(
     let copy = request.body().is_end_stream().then(|| copy(&request));
     let upload = request.body().shared_state();
     let mut sender = ticket.connection.sender.clone();
+    let timeout = pool.response_timeout(&request);
     let sending = sender.try_send_request(request);
-    let timeout = pool.limits().response_timeout;
     let mut failed = match in_time(sending, upload.as_deref(), timeout, now).await {
         Ok(Ok(response)) => {
             return Ok(response.map(|body| UpstreamBody::http2(body, ticket, pool)));

@@ -6,13 +6,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::forward::body::RequestBody;
+use crate::forward::body::{RequestBody, ResponseTimeout};
 use crate::metrics;
 use crate::upstream::body::UpstreamBody;
 use crate::upstream::connect::{Protocol, Target};
@@ -317,8 +317,10 @@ impl Pool {
         self.metrics.failed(error);
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
+    /// How long the response to `request` may take.
+    pub(super) fn response_timeout(&self, request: &Request<RequestBody>) -> Duration {
+        let of_route = request.extensions().get::<ResponseTimeout>();
+        of_route.map_or(self.limits.response_timeout, |timeout| timeout.0)
     }
 
     pub(super) fn target(&self) -> &Target {
