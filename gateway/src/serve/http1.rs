@@ -51,14 +51,16 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
         let (taken_back, outcome) = Box::pin(awake(stream, &origin, settings)).await;
         stream = taken_back;
         match outcome {
-            Outcome::Ended if origin.activity.has_unread() => return stream.linger().await,
+            Outcome::Ended if origin.activity.has_unread() => {
+                return Box::pin(stream.linger()).await;
+            }
             Outcome::Ended => return,
-            Outcome::Denied => return stream.close().await,
+            Outcome::Denied => return Box::pin(stream.close()).await,
             Outcome::Quiet => {}
         }
         origin.token.forget();
         if asleep(&stream, &origin, settings).await != Woken::Device {
-            return stream.close().await;
+            return Box::pin(stream.close()).await;
         }
     }
 }

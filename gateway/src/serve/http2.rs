@@ -61,7 +61,7 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
         end = match asleep(&stream, &origin, settings).await {
             Woken::Device | Woken::Drain => End::Open,
             Woken::Idle => End::Due,
-            Woken::Denied => return stream.close().await,
+            Woken::Denied => return Box::pin(stream.close()).await,
         };
         between = Between::again(stream, ledger, CONNECTION_WINDOW);
     }
