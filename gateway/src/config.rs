@@ -121,6 +121,12 @@ impl Config {
             let lists = [&named.anchors, &named.intermediates, &named.crls];
             files.extend(lists.into_iter().flatten().cloned());
         }
+        for upstream in &self.upstreams {
+            files.extend(upstream.tls.anchors.iter().cloned());
+            if let Some((certificate, key)) = &upstream.tls.credentials {
+                files.extend([certificate.clone(), key.clone()]);
+            }
+        }
         files
     }
 
@@ -151,7 +157,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let tls_settings = tls_settings(&mut tls);
     tls.finish();
 
-    let upstreams = upstream::read(file);
+    let upstreams = upstream::read(file, base);
     let listeners = listener::read(file, &upstreams);
     let routes = route::read(file, &upstreams);
     let mut cache = file.table("chain_cache", false);

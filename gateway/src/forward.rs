@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 
@@ -23,8 +23,9 @@ use crate::live::Place;
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
 use crate::upstream::UpstreamError;
+use crate::upstream::body::UpstreamBody;
 use crate::worker::Worker;
-use body::{RequestBody, ResponseBody};
+use body::{AcceptsTrailers, RequestBody, ResponseBody};
 pub use exchange::Exchange;
 use refused::Refused;
 
@@ -84,33 +85,30 @@ pub async fn forward(
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
     let exchange = Exchange::start(Rc::clone(&origin));
     match answer(&origin, &exchange, request).await {
-        Ok((mut response, lease, upload)) => {
+        Ok(mut response) => {
             headers::remove_hop_by_hop(response.headers_mut());
             exchange.status.set(Some(response.status()));
             *response.version_mut() = Version::HTTP_11;
-            Ok(response.map(|body| ResponseBody::upstream(body, lease, upload, exchange)))
+            Ok(response.map(|body| ResponseBody::upstream(body, exchange)))
         }
         Err(refused) => Ok(short(refused, exchange)),
     }
 }
 
-type Answered = (
-    Response<Incoming>,
-    crate::upstream::pool::Lease,
-    Rc<body::UploadState>,
-);
-
 async fn answer(
     origin: &Origin,
     exchange: &Rc<Exchange>,
     request: Request<Incoming>,
-) -> Result<Answered, Refused> {
+) -> Result<Response<UpstreamBody>, Refused> {
     let snapshot = origin.worker.snapshot();
     let limit = snapshot.settings().forward.max_request_body;
-    let request = request.map(|body| RequestBody::new(body, limit, exchange));
+    let request = request.map(|body| RequestBody::new(body, limit, exchange, snapshot.signer()));
     // HTTP/1.1 heads with more were not parsed; HTTP/2 has a bound on bytes only.
     if request.headers().len() > snapshot.settings().serve.max_request_headers {
         return Err(Refused::TooManyHeaders);
+    }
+    if request.method() == Method::CONNECT {
+        return Err(Refused::Method);
     }
     let host = headers::check_head(request.version(), request.uri(), request.headers())
         .map_err(Refused::Malformed)?;
@@ -121,9 +119,6 @@ async fn answer(
         .is_host_of(&origin.place.peer().trust_domain, authority)
     {
         return Err(Refused::Misdirected);
-    }
-    if request.method() == Method::CONNECT {
-        return Err(Refused::Method);
     }
     let routed = snapshot
         .router()
@@ -151,22 +146,25 @@ async fn answer(
         value: value.as_ref(),
     });
     let request = upstream_request(request, host, token, origin);
-    let upload = request.body().state();
-    match upstream.send(request, &upload, exchange.started).await {
+    let upload = request.body().shared_state();
+    match upstream.send(request, exchange.started).await {
         // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
-        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Refused::Broken)
         }
-        Ok((response, lease)) => Ok((response, lease, upload)),
+        Ok(response) => Ok(response),
         Err(error) => {
-            if upload.is_too_large() {
+            if upload.is_some_and(|upload| upload.is_too_large()) {
                 return Err(Refused::BodyTooLarge);
             }
             tracing::debug!(%error, device = origin.permit.device_id(), "no response from the upstream");
             Err(match error {
-                UpstreamError::Unreachable(_) => Refused::Unreachable,
+                UpstreamError::Unreachable(_)
+                | UpstreamError::QueueFull
+                | UpstreamError::QueueTimeout => Refused::Unreachable,
                 UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refused::Timeout,
-                UpstreamError::Broken(_) => Refused::Broken,
+                UpstreamError::Upload(_) => Refused::BodyCutOff,
+                UpstreamError::Broken(_) | UpstreamError::Tls(_) => Refused::Broken,
             })
         }
     }
@@ -190,9 +188,13 @@ fn upstream_request(
     origin: &Origin,
 ) -> Request<RequestBody> {
     let (mut head, body) = request.into_parts();
+    let accepts_trailers = headers::accepts_trailers(&head.headers);
     headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer, token);
     head.version = Version::HTTP_11;
     head.extensions.clear();
+    if accepts_trailers {
+        head.extensions.insert(AcceptsTrailers);
+    }
     if head.uri.scheme().is_some() || head.uri.authority().is_some() {
         head.uri = head
             .uri
@@ -211,5 +213,11 @@ fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if refused.ends_connection() {
+        // On HTTP/2, where streams have their own bounds, hyper leaves it out.
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }

@@ -106,6 +106,9 @@ pub enum Malformed {
     /// Both framings, or `Content-Length` more than once.
     #[error("ambiguous length")]
     AmbiguousLength,
+    /// The target is no path (RFC 9112, 3.2.1).
+    #[error("the target must be a path")]
+    Target,
     /// No `Host`, more than one, or one that is not an authority.
     #[error("exactly one valid host is needed")]
     Host,
@@ -122,6 +125,10 @@ pub fn check_head(
     headers: &HeaderMap,
 ) -> Result<Option<HeaderValue>, Malformed> {
     check_framing(version, headers)?;
+    // An asterisk, which OPTIONS may have, is taken for a path that no route has.
+    if !uri.path().starts_with('/') && uri.path() != "*" && uri.scheme().is_none() {
+        return Err(Malformed::Target);
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -189,14 +196,9 @@ pub fn rewrite_request(
     token: Option<TokenField<'_>>,
 ) {
     remove_hop_by_hop(headers);
-    let forged: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| vouched_for(name) || token.is_some_and(|token| folds_into(name, token.name)))
-        .cloned()
-        .collect();
-    for name in forged {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| {
+        vouched_for(name) || token.is_some_and(|token| folds_into(name, token.name))
+    });
     join_cookies(headers);
     // The gateway answers 100-continue itself, when the upstream's side is ready to take the body.
     headers.remove(EXPECT);
@@ -224,6 +226,41 @@ pub fn rewrite_request(
     {
         headers.insert(name, value.clone());
     }
+}
+
+/// Removes from a request's trailers what must not come behind a head (RFC 9110, 6.5.1): what frames or routes the message,
+/// what concerns one hop only, what only the gateway says, and the `token`'s field. Some servers merge trailers into the head.
+pub fn rewrite_request_trailers(trailers: &mut HeaderMap, token: Option<&HeaderName>) {
+    remove_where(trailers, |name| {
+        has_another_meaning(name) || token.is_some_and(|token| folds_into(name, token))
+    });
+}
+
+/// Removes from a response's trailers what frames the message or concerns one hop only.
+pub fn rewrite_response_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| {
+        hop_by_hop(name) || [CONNECTION, CONTENT_LENGTH, HOST].contains(name)
+    });
+}
+
+fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Whether a request says that its device takes trailers in the response.
+pub fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// HTTP/2 may split cookies into several fields, and outside of it there must be one (RFC 9113, 8.2.3).
@@ -258,14 +295,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    let hop: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| hop_by_hop(name))
-        .cloned()
-        .collect();
-    for name in hop {
-        headers.remove(name);
-    }
+    remove_where(headers, hop_by_hop);
 }
 
 fn hop_by_hop(name: &HeaderName) -> bool {

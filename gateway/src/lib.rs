@@ -32,6 +32,7 @@ pub mod headers;
 pub mod identity;
 pub mod listener;
 pub mod live;
+mod local;
 pub mod metrics;
 pub mod ocsp;
 pub mod proxy_protocol;

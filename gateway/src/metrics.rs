@@ -4,6 +4,7 @@
 //! It serves nothing itself; `admin` renders what is here.
 
 mod describe;
+mod tunnel;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,12 +21,15 @@ use crate::authorize::Denied;
 use crate::fetch::FetchError;
 use crate::handshake::{Failure, Kind, Report};
 use crate::ocsp::Outcome;
+use crate::serve::activity::Flood;
 use crate::tls::resumption::Declined;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
-use crate::tunnel::{End, Moved};
+use crate::upstream::UpstreamError;
 use crate::verify::Refusal;
 use crate::verify::revocation::ListInfo;
+
+pub use tunnel::{TunnelOutcome, Tunnels};
 
 /// How fetching a revocation list can end, besides the errors of [`FetchError`].
 const LIST_FETCHES: [&str; 4] = ["ok", "not_modified", "unusable_list", "internal"];
@@ -47,6 +51,7 @@ pub struct Metrics {
     denied: Vec<(Denied, Counter)>,
     ended: Vec<(Denied, Counter)>,
     timeouts: Vec<(Deadline, Counter)>,
+    floods: Vec<(Flood, Counter)>,
     reloads: [Counter; 2],
     fetches: Vec<(&'static str, Counter)>,
     responders: Vec<(Outcome, Counter)>,
@@ -91,36 +96,7 @@ pub struct Listener {
     handshakes_ok: Vec<(Kind, Counter, Histogram)>,
     handshakes_failed: Vec<(Kind, &'static str, Counter)>,
     tickets: Tickets,
-    tunnels_open: Gauge,
-    tunnels: Vec<(&'static str, Counter)>,
-    tunnel_bytes: [Counter; 2],
-}
-
-/// What became of a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TunnelOutcome {
-    /// It was opened, and ended so.
-    Ended(End),
-    /// There was none, for want of an upstream.
-    Unreachable,
-}
-
-impl TunnelOutcome {
-    const LABELS: [&'static str; 6] = [
-        "closed",
-        "idle",
-        "denied",
-        "device_broke",
-        "upstream_broke",
-        "upstream_unreachable",
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Ended(end) => end.label(),
-            Self::Unreachable => "upstream_unreachable",
-        }
-    }
+    tunnels: Tunnels,
 }
 
 /// The gateway-wide ticket and cache counters; every listener has handles to the same ones.
@@ -167,6 +143,7 @@ pub struct Endpoint {
     pub connections: Counter,
     /// Connections open.
     pub open: Gauge,
+    failures: Vec<(&'static str, Counter)>,
 }
 
 impl Endpoint {
@@ -175,6 +152,13 @@ impl Endpoint {
         self.connections.increment(1);
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    /// Counts what went wrong with a connection to the endpoint, or with a request on it.
+    pub fn failed(&self, error: &UpstreamError) {
+        if let Some(label) = error.label() {
+            count(&self.failures, label);
+        }
     }
 }
 
@@ -295,6 +279,15 @@ impl Metrics {
                 )
             })
             .into();
+        let floods = Flood::ALL
+            .map(|kind| {
+                let labels = [("kind", kind.label())];
+                (
+                    kind,
+                    register.counter("gateway_http2_floods_total", &labels),
+                )
+            })
+            .into();
         let reloads = ["ok", "failed"]
             .map(|outcome| register.counter("gateway_reloads_total", &[("outcome", outcome)]));
         let fetches = LIST_FETCHES
@@ -326,6 +319,7 @@ impl Metrics {
             denied,
             ended,
             timeouts,
+            floods,
             reloads,
             fetches,
             responders,
@@ -351,10 +345,18 @@ impl Metrics {
     /// The handles of one endpoint of an upstream.
     pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Endpoint {
         let register = Registrar(&self.recorder);
-        let labels = [("upstream", upstream), ("endpoint", endpoint)];
+        let [of, at] = [("upstream", upstream), ("endpoint", endpoint)];
+        let labels = [of, at];
         Endpoint {
             connections: register.counter("gateway_upstream_connections_total", &labels),
             open: register.gauge("gateway_upstream_connections_open", &labels),
+            failures: UpstreamError::LABELS
+                .map(|reason| {
+                    let labels = [of, at, ("reason", reason)];
+                    let name = "gateway_upstream_failures_total";
+                    (reason, register.counter(name, &labels))
+                })
+                .into(),
         }
     }
 
@@ -381,6 +383,11 @@ impl Metrics {
     /// Counts a deadline that passed.
     pub fn timed_out(&self, deadline: Deadline) {
         count(&self.timeouts, deadline);
+    }
+
+    /// Counts an HTTP/2 connection that was ended because it kept the gateway busy for nothing.
+    pub fn flooded(&self, kind: Flood) {
+        count(&self.floods, kind);
     }
 
     /// Counts an attempt to fetch a revocation list: what is in `LIST_FETCHES`, or one of [`FetchError::LABELS`].
@@ -487,32 +494,13 @@ impl Listener {
             handshakes_ok,
             handshakes_failed,
             tickets,
-            tunnels_open: register.gauge("gateway_tunnels_open", &[("listener", name)]),
-            tunnels: TunnelOutcome::LABELS
-                .map(|outcome| {
-                    let labels = [("listener", name), ("outcome", outcome)];
-                    (outcome, register.counter("gateway_tunnels_total", &labels))
-                })
-                .into(),
-            tunnel_bytes: ["to_upstream", "to_device"].map(|direction| {
-                let labels = [("listener", name), ("direction", direction)];
-                register.counter("gateway_tunnel_bytes_total", &labels)
-            }),
+            tunnels: Tunnels::register(register, name),
         }
     }
 
-    /// Counts a tunnel as open until the answer is dropped.
-    pub fn tunnel_opened(&self) -> Open {
-        self.tunnels_open.increment(1.0);
-        Open(self.tunnels_open.clone())
-    }
-
-    /// Counts what became of a tunnel, and what went through it.
-    pub fn tunnel_ended(&self, outcome: TunnelOutcome, moved: Moved) {
-        count(&self.tunnels, outcome.label());
-        let [to_upstream, to_device] = &self.tunnel_bytes;
-        to_upstream.increment(moved.to_upstream);
-        to_device.increment(moved.to_device);
+    /// Those of its tunnels.
+    pub fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// Counts an accepted connection, as open until the answer is dropped.

@@ -4,6 +4,7 @@
 //! handshake and the new routes. It binds nothing.
 
 mod lasting;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::upstream;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
+pub use upstreams::Reachable;
 
 /// Why a configuration that parsed cannot be put into force.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,14 @@ pub enum BuildError {
     /// The key that signs tokens.
     #[error("identity_headers.token.key: {0}")]
     Token(String),
+    /// The name by which an upstream's endpoints are verified.
+    #[error("{key}: {error}")]
+    ServerName {
+        /// The configuration key.
+        key: String,
+        /// What is wrong.
+        error: upstream::tls::BadName,
+    },
     /// The configuration itself, where it is checked together with what it names.
     #[error(transparent)]
     Config(#[from] config::ConfigError),
@@ -77,7 +87,7 @@ pub struct Snapshot {
     /// In the order of the listeners.
     services: Vec<Service>,
     router: Router,
-    upstreams: Vec<upstream::Settings>,
+    upstreams: Vec<Reachable>,
     signer: Option<Arc<Signer>>,
 }
 
@@ -102,6 +112,13 @@ impl Snapshot {
                     sessions.extend(built);
                     lists.push(prepared);
                 }
+                Err(more) => errors.extend(more),
+            }
+        }
+        let mut upstreams = Vec::new();
+        for (index, settings) in config.upstreams.iter().enumerate() {
+            match upstreams::build(settings, index) {
+                Ok(reachable) => upstreams.push(reachable),
                 Err(more) => errors.extend(more),
             }
         }
@@ -132,7 +149,7 @@ impl Snapshot {
             domains,
             services,
             router: Router::new(config.routes.clone()),
-            upstreams: config.upstreams.clone(),
+            upstreams,
             signer,
         };
         Ok((snapshot, lists))
@@ -176,7 +193,7 @@ impl Snapshot {
     }
 
     /// The upstreams, in the configuration's order.
-    pub fn upstreams(&self) -> &[upstream::Settings] {
+    pub fn upstreams(&self) -> &[Reachable] {
         &self.upstreams
     }
 }

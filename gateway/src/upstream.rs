@@ -3,20 +3,29 @@
 //! Each worker has its own upstreams and its own pools; nothing is shared between threads. It knows no device: who may ask
 //! for what was decided before.
 
+pub mod body;
+pub mod connect;
+pub mod error;
+mod http1;
+mod http2;
+mod patience;
 pub mod pool;
+pub mod stream;
+pub mod tls;
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
-use tokio::net::TcpStream;
 
-use crate::clock;
-use crate::forward::body::{RequestBody, UploadState};
+use crate::forward::body::RequestBody;
 use crate::metrics::{self, Metrics};
-use pool::{Lease, Pool};
+use body::UpstreamBody;
+use connect::{Address, Protocol, Target};
+pub use error::{Fault, SendError, UpstreamError};
+pub use http1::Upgraded;
+use pool::{Dialled, Lease, Pool};
 
 /// One configured upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +33,22 @@ pub struct Settings {
     /// The name in logs and metrics.
     pub name: String,
     /// Where it is; at least one.
-    pub endpoints: Vec<EndpointAddress>,
+    pub endpoints: Vec<Endpoint>,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// TLS to those endpoints that are reached by it.
+    pub tls: tls::Settings,
     /// Bounds on talking to it.
     pub limits: Limits,
+}
+
+/// One of an upstream's endpoints as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: Address,
+    /// Whether it is reached by TLS.
+    pub encrypted: bool,
 }
 
 /// Bounds on talking to an upstream.
@@ -40,65 +62,46 @@ pub struct Limits {
     pub pool_idle_timeout: Duration,
     /// The most unused connections kept for each endpoint, in each worker.
     pub pool_max_idle: usize,
+    /// The most connections to each endpoint, in each worker.
+    pub max_connections: usize,
+    /// The most requests that wait for a connection to an endpoint, in each worker.
+    pub max_pending: usize,
+    /// How long a request waits for a connection.
+    pub queue_timeout: Duration,
+    /// How long a connection gets new requests; `None` is for ever.
+    pub max_connection_age: Option<Duration>,
+    /// How many requests a connection carries; `None` is no limit.
+    pub max_requests: Option<u64>,
+    /// How often a ping asks whether an HTTP/2 endpoint with requests under way is still there; `None` is never.
+    pub ping_interval: Option<Duration>,
 }
 
-/// A host and a port, the host as an address or a name that is looked up at each connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointAddress {
-    /// The host.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl std::fmt::Display for EndpointAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+impl Limits {
+    /// Whether a connection that was opened at `opened` gets no new requests at `now`.
+    fn is_aged(&self, opened: Instant, now: Instant) -> bool {
+        self.max_connection_age
+            .is_some_and(|age| now.saturating_duration_since(opened) > age)
     }
-}
-
-/// Why an upstream gave no response.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// No endpoint could be connected to.
-    #[error("no endpoint can be reached: {0}")]
-    Unreachable(std::io::Error),
-    /// No endpoint could be connected to in time.
-    #[error("connecting took too long")]
-    ConnectTimeout,
-    /// The response's head did not come in time.
-    #[error("the response took too long")]
-    ResponseTimeout,
-    /// The connection broke, or what came was no HTTP.
-    #[error("the upstream broke off: {0}")]
-    Broken(#[from] hyper::Error),
 }
 
 /// An upstream as one worker uses it.
 pub struct Upstream {
-    limits: Limits,
     pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
     metrics: metrics::Upstream,
 }
 
 impl Upstream {
-    /// An upstream with empty pools.
-    pub fn new(settings: &Settings, metrics: &Metrics) -> Self {
-        let pools = settings
-            .endpoints
+    /// An upstream with empty pools, of which `targets` says how each endpoint is reached.
+    pub fn new(settings: &Settings, targets: &[Target], metrics: &Metrics) -> Self {
+        let pools = targets
             .iter()
-            .map(|address| {
-                let handles = metrics.endpoint(&settings.name, &address.to_string());
-                Rc::new(Pool::new(address.clone(), settings.limits, handles))
+            .map(|target| {
+                let handles = metrics.endpoint(&settings.name, &target.address.to_string());
+                Rc::new(Pool::new(target.clone(), settings.limits, handles))
             })
             .collect();
         Self {
-            limits: settings.limits,
             pools,
             next: Cell::new(0),
             metrics: metrics.upstream(&settings.name),
@@ -121,7 +124,7 @@ impl Upstream {
     ///
     /// # Errors
     /// No endpoint could be connected to.
-    pub async fn open(&self) -> Result<TcpStream, UpstreamError> {
+    pub async fn open(&self) -> Result<Dialled, UpstreamError> {
         let start = self.next.get();
         self.next.set(start.wrapping_add(1));
         let mut failure = UpstreamError::ConnectTimeout;
@@ -129,16 +132,15 @@ impl Upstream {
             let Some(pool) = self.pools.get(start.wrapping_add(step) % self.pools.len()) else {
                 break;
             };
-            match pool.open().await {
-                Ok(opened) => return Ok(opened),
+            match pool.dial().await {
+                Ok(dialled) => return Ok(dialled),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
 
-    /// Sends `request` at `now` to an endpoint, round robin, and waits for the head of the response. The lease gives the connection
-    /// back when the response's body is done.
+    /// Sends `request` at `now` to an endpoint, round robin, and waits for the head of the response.
     ///
     /// A pooled connection that turns out to be closed before anything was sent on it is replaced by another; so is an
     /// endpoint that cannot be connected to. Nothing is sent twice.
@@ -148,22 +150,18 @@ impl Upstream {
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,
-        upload: &UploadState,
         now: Instant,
-    ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
-        let mut now = now;
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         loop {
-            let mut lease = self.lease(now).await?;
-            if !lease.is_reused() {
-                now = clock::now();
-            }
-            let sending = lease.send(request);
-            match self.in_time(sending, upload, now).await? {
-                Ok(response) => return Ok((response, lease)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if lease.is_reused() => request = unsent,
-                    _ => return Err(UpstreamError::Broken(error.into_error())),
-                },
+            let lease = self.lease(now).await?;
+            let reused = lease.is_reused();
+            match lease.send(request).await {
+                Ok(response) => return Ok(response),
+                Err(SendError {
+                    unsent: Some(unsent),
+                    ..
+                }) if reused => request = unsent,
+                Err(failed) => return Err(failed.error),
             }
         }
     }
@@ -182,27 +180,5 @@ impl Upstream {
             }
         }
         Err(failure)
-    }
-
-    /// Waits for `sending`, which began at `since`; the time starts anew with every piece of the request's body, and does not
-    /// run while the device is to send more of it: a device that stalls is its own connection's concern.
-    async fn in_time<T>(
-        &self,
-        sending: impl Future<Output = T>,
-        upload: &UploadState,
-        mut since: Instant,
-    ) -> Result<T, UpstreamError> {
-        tokio::pin!(sending);
-        loop {
-            let deadline = tokio::time::Instant::from_std(since + self.limits.response_timeout);
-            match tokio::time::timeout_at(deadline, &mut sending).await {
-                Ok(done) => return Ok(done),
-                Err(_) => match upload.progress() {
-                    Some(last) if last > since => since = last,
-                    _ if upload.is_awaited() => since = clock::now(),
-                    _ => return Err(UpstreamError::ResponseTimeout),
-                },
-            }
-        }
     }
 }

@@ -24,8 +24,8 @@ use crate::listener;
 use crate::live::{Live, Peer};
 use crate::metrics::{self, Metrics};
 use crate::route::Routed;
-use crate::snapshot::Snapshot;
-use crate::upstream::{self, Upstream};
+use crate::snapshot::{Reachable, Snapshot};
+use crate::upstream::Upstream;
 
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
 /// at the sockets after each turn anyway.
@@ -158,7 +158,7 @@ impl Worker {
 
     /// The upstream that `snapshot` calls `name`.
     pub fn upstream_named(&self, snapshot: &Snapshot, name: &str) -> Option<Rc<Upstream>> {
-        let is_named = |upstream: &upstream::Settings| upstream.name == name;
+        let is_named = |upstream: &Reachable| upstream.settings.name == name;
         let index = snapshot.upstreams().iter().position(is_named)?;
         self.upstream_at(snapshot, index)
     }
@@ -167,7 +167,10 @@ impl Worker {
         let mut upstreams = self.upstreams.borrow_mut();
         if upstreams.generation != Some(snapshot.generation()) {
             // Requests in flight keep the old ones alive until they are done.
-            let build = |settings| Rc::new(Upstream::new(settings, &self.metrics));
+            let build = |reachable: &Reachable| {
+                let Reachable { settings, targets } = reachable;
+                Rc::new(Upstream::new(settings, targets, &self.metrics))
+            };
             upstreams.built = snapshot.upstreams().iter().map(build).collect();
             upstreams.generation = Some(snapshot.generation());
         }
@@ -217,7 +220,7 @@ async fn serve(start: Start) -> io::Result<()> {
         )));
     }
     let mut stop = start.stop;
-    let mut sweep = tokio::time::interval(Duration::from_secs(5));
+    let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             // The sender being gone means that the process is going.
@@ -232,6 +235,9 @@ async fn serve(start: Start) -> io::Result<()> {
     drained(&worker, start.grace).await;
     Ok(())
 }
+
+/// How often unused connections to upstreams are looked at: one that the endpoint closed takes up a descriptor until then.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a certificate of an open connection has expired.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -149,6 +150,10 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.optional_duration(key).unwrap_or(default)
+    }
+
+    pub(super) fn optional_duration(&mut self, key: &'static str) -> Option<Duration> {
         self.parsed(
             key,
             "a duration such as \"500ms\" or \"30s\"",
@@ -157,7 +162,6 @@ impl<'a> Section<'a> {
                 Some(text) => units::duration(text).map(Some),
             },
         )
-        .unwrap_or(default)
     }
 
     pub(super) fn optional_size(&mut self, key: &'static str) -> Option<usize> {
@@ -196,6 +200,24 @@ impl<'a> Section<'a> {
                 .and_then(|text| choices.iter().find(|(name, _)| *name == text));
             Ok(chosen.map(|(_, choice)| *choice))
         })
+    }
+
+    /// The files with a certificate chain and its private key, both or neither.
+    pub(super) fn credentials(&mut self, base: &Path) -> Option<(PathBuf, PathBuf)> {
+        let certificate = self.string("certificate");
+        let private_key = self.string("private_key");
+        match (certificate, private_key) {
+            (Some(certificate), Some(key)) => Some((base.join(certificate), base.join(key))),
+            (Some(_), None) => {
+                self.missing("private_key");
+                None
+            }
+            (None, Some(_)) => {
+                self.missing("certificate");
+                None
+            }
+            (None, None) => None,
+        }
     }
 
     /// A table inside this one that may be absent.

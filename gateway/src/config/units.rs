@@ -1,8 +1,11 @@
 //! Values with a unit, as they are written in the file: `30s`, `64KiB`, `http://127.0.0.1:9000`.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::upstream::EndpointAddress;
+use crate::upstream::Endpoint;
+use crate::upstream::connect::Address;
 
 /// Parses a duration such as `500ms`, `30s`, `5m`, `12h` or `90d`. Zero is none.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -34,12 +37,25 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(wrong)
 }
 
-/// Parses an endpoint such as `http://127.0.0.1:9000`.
-pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
-    let wrong = |what: &str| format!("\"{text}\" {what}; write http://HOST:PORT");
-    let rest = text
-        .strip_prefix("http://")
-        .ok_or_else(|| wrong("does not start with http://"))?;
+/// Parses an endpoint such as `http://127.0.0.1:9000`, `https://backend.example:443` or `unix:/run/backend.sock`; a relative path
+/// is taken from `base`.
+pub(super) fn endpoint(text: &str, base: &Path) -> Result<Endpoint, String> {
+    const FORMS: &str = "write http://HOST:PORT, https://HOST:PORT or unix:PATH";
+    let wrong = |what: &str| format!("\"{text}\" {what}; {FORMS}");
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => Err(wrong("has no path")),
+            path => Ok(Endpoint {
+                address: Address::Unix(base.join(path)),
+                encrypted: false,
+            }),
+        };
+    }
+    let (rest, encrypted) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, false),
+        (_, Some(rest)) => (rest, true),
+        (None, None) => return Err(wrong("starts with none of http://, https:// and unix:")),
+    };
     let authority: http::uri::Authority = rest
         .trim_end_matches('/')
         .parse()
@@ -59,11 +75,16 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
     if host.is_empty() {
         return Err(wrong("has no host"));
     }
-    Ok(EndpointAddress { host, port })
+    let address = match host.parse() {
+        Ok(ip) => Address::Socket(SocketAddr::new(ip, port)),
+        Err(_) => Address::Name { host, port },
+    };
+    Ok(Endpoint { address, encrypted })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::{duration, endpoint, size};
@@ -96,25 +117,32 @@ mod tests {
 
     #[test]
     fn endpoints() {
-        assert_eq!(
-            endpoint("http://127.0.0.1:9000").unwrap().to_string(),
-            "127.0.0.1:9000"
-        );
-        assert_eq!(endpoint("http://[::1]:9000/").unwrap().host, "::1");
-        assert_eq!(
-            endpoint("http://backend.example:80").unwrap().host,
-            "backend.example"
-        );
+        for (text, address, encrypted) in [
+            ("http://127.0.0.1:9000", "127.0.0.1:9000", false),
+            ("http://[::1]:9000/", "[::1]:9000", false),
+            ("http://backend.example:80", "backend.example:80", false),
+            ("https://backend.example:443", "backend.example:443", true),
+            ("unix:/run/x.sock", "unix:/run/x.sock", false),
+            ("unix:x.sock", "unix:/base/x.sock", false),
+        ] {
+            let endpoint = endpoint(text, Path::new("/base")).unwrap();
+            assert_eq!(
+                (endpoint.address.to_string().as_str(), endpoint.encrypted),
+                (address, encrypted)
+            );
+        }
         for wrong in [
             "127.0.0.1:9000",
-            "https://a:1",
+            "ftp://a:1",
             "http://a",
+            "https://a",
             "http://a:0",
             "http://u@a:1",
             "http://:1",
             "http://a:1/x",
+            "unix:",
         ] {
-            assert!(endpoint(wrong).is_err(), "{wrong}");
+            assert!(endpoint(wrong, Path::new("/base")).is_err(), "{wrong}");
         }
     }
 }

@@ -36,7 +36,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let now = clock::now();
-        self.origin.activity.request_ended(now);
+        self.origin
+            .activity
+            .request_ended(now, self.status.get().is_some());
         // No answer means that the device left before there was one: its own doing, as nginx's 499 has it.
         let status = self.status.get().unwrap_or(StatusCode::REQUEST_TIMEOUT);
         let metrics = match self.upstream.get() {

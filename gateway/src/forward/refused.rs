@@ -14,12 +14,19 @@ pub(super) enum Refused {
     NoRoute,
     NoDevice,
     BodyTooLarge,
+    BodyCutOff,
     Unreachable,
     Broken,
     Timeout,
 }
 
 impl Refused {
+    /// Whether nothing that follows on an HTTP/1.1 connection can be trusted to be a request: where one message ends and the
+    /// next begins is in doubt (RFC 9112, 6.3).
+    pub(super) fn ends_connection(self) -> bool {
+        matches!(self, Self::Malformed(malformed) if malformed != headers::Malformed::Host)
+    }
+
     /// The status, and a word to the device.
     pub(super) fn answer(self) -> (StatusCode, &'static str) {
         match self {
@@ -31,6 +38,9 @@ impl Refused {
                 StatusCode::BAD_REQUEST,
                 "the length of the request is ambiguous\n",
             ),
+            Self::Malformed(headers::Malformed::Target) => {
+                (StatusCode::BAD_REQUEST, "the target must be a path\n")
+            }
             Self::Malformed(headers::Malformed::Host) => (
                 StatusCode::BAD_REQUEST,
                 "exactly one valid host is needed\n",
@@ -56,6 +66,7 @@ impl Refused {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request body is too large\n",
             ),
+            Self::BodyCutOff => (StatusCode::BAD_REQUEST, "the request body ended early\n"),
             Self::Unreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the upstream cannot be reached\n",

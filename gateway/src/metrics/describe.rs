@@ -36,12 +36,20 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Connections ended by a deadline after the handshake.",
         ),
         (
+            "gateway_http2_floods_total",
+            "HTTP/2 connections ended because they kept the gateway busy for nothing.",
+        ),
+        (
             "gateway_requests_total",
             "Requests by upstream and class of status.",
         ),
         (
             "gateway_upstream_connections_total",
             "Connections opened to upstreams.",
+        ),
+        (
+            "gateway_upstream_failures_total",
+            "What went wrong with connections to endpoints and requests on them, by reason.",
         ),
         ("gateway_reloads_total", "Configuration reloads."),
         ("gateway_tunnels_total", "Tunnels by how they ended."),

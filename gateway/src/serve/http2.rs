@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 
@@ -24,23 +23,12 @@ use ledger::Ledger;
 
 use crate::clock;
 use crate::forward::{Origin, forward};
+use crate::local::Local;
 use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::asleep::{Woken, asleep};
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
 use crate::tls::stream::TlsStream;
-
-/// Runs a connection's streams on the worker's own thread.
-#[derive(Debug, Clone, Copy)]
-struct Local;
-
-impl<F: Future + 'static> Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}
 
 /// Receive windows: what a device may send ahead of the upstream's reading, for one stream and for all of a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -50,6 +38,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+    origin.activity.multiplex();
     let mut between = Between::first(stream);
     let mut end = End::Open;
     loop {
@@ -115,6 +104,15 @@ async fn awake(
             if let Err(error) = result {
                 tracing::debug!(%error, device = origin.permit.device_id(), "the connection ended early");
             }
+            return Poll::Ready(false);
+        }
+        if let Some(flood) = origin.activity.flood() {
+            origin.worker.metrics().flooded(flood);
+            tracing::info!(
+                device = origin.permit.device_id(),
+                kind = flood.label(),
+                "an HTTP/2 connection is ended because it keeps the gateway busy for nothing"
+            );
             return Poll::Ready(false);
         }
         if leaving {

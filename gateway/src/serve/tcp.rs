@@ -46,7 +46,9 @@ pub(super) async fn serve(served: Served, settings: &Settings) {
         Some(Ok(header)) => header,
         Some(Err(problem)) => {
             tracing::warn!(%problem, device = origin.permit.device_id(), "no PROXY header");
-            metrics.tunnel_ended(TunnelOutcome::Unreachable, tunnel::Moved::default());
+            metrics
+                .tunnels()
+                .ended(TunnelOutcome::Unreachable, tunnel::Moved::default());
             return served.stream.close().await;
         }
     };
@@ -59,7 +61,7 @@ pub(super) async fn serve(served: Served, settings: &Settings) {
         None => Err("the configuration in force has no such upstream".to_owned()),
     };
     let opened = match opened {
-        Ok(mut opened) => match opened.write_all(&header).await {
+        Ok(mut opened) => match opened.stream.write_all(&header).await {
             Ok(()) => Ok(opened),
             Err(error) => Err(error.to_string()),
         },
@@ -67,25 +69,27 @@ pub(super) async fn serve(served: Served, settings: &Settings) {
     };
     match opened {
         Ok(opened) => {
-            let open = metrics.tunnel_opened();
+            let counted = (metrics.tunnels().opened(), opened.open);
             let (end, moved) = tunnel::join(
                 served.stream,
-                opened,
+                opened.stream,
                 Vec::new(),
                 &served.origin.place,
                 settings.idle_timeout,
             )
             .await;
-            drop(open);
+            drop(counted);
             if let End::Denied(denied) = end {
                 served.origin.ended(denied);
             }
-            metrics.tunnel_ended(TunnelOutcome::Ended(end), moved);
+            metrics.tunnels().ended(TunnelOutcome::Ended(end), moved);
         }
         // Without close_notify: the device sees a connection that broke, and comes again.
         Err(error) => {
             tracing::warn!(%error, upstream = settings.upstream, "no tunnel to the upstream");
-            metrics.tunnel_ended(TunnelOutcome::Unreachable, tunnel::Moved::default());
+            metrics
+                .tunnels()
+                .ended(TunnelOutcome::Unreachable, tunnel::Moved::default());
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -49,6 +50,14 @@ pub enum CredentialError {
         role: &'static str,
         /// What is wrong.
         error: AuthorityError,
+    },
+    /// A certificate that cannot be an anchor of servers.
+    #[error("{} cannot be a trust anchor: {error}", path.display())]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: rustls::Error,
     },
     /// A private key that cannot be used, or belongs to another certificate.
     #[error("the private key {} cannot be used with {}: {error}", key.display(), certificate.display())]
@@ -116,6 +125,27 @@ pub fn load_intermediates(
     load_authorities(paths, "an intermediate", |certificate| {
         AuthorityCertificate::intermediate(certificate, rules)
     })
+}
+
+/// Loads the anchors by which servers are verified that the gateway connects to, in the same way.
+///
+/// # Errors
+/// What is wrong, and in which file.
+pub fn load_roots(paths: &[PathBuf]) -> Result<RootCertStore, CredentialError> {
+    let mut roots = RootCertStore::empty();
+    for path in paths {
+        for file in files_of(path)? {
+            for certificate in certificates(&file)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| CredentialError::Root {
+                        path: file.clone(),
+                        error,
+                    })?;
+            }
+        }
+    }
+    Ok(roots)
 }
 
 fn load_authorities(

@@ -166,10 +166,10 @@ impl TlsStream {
         };
         if result.is_ready() {
             self.records.release_outgoing();
-            self.activity.bytes_written(false);
+            self.activity.bytes_written(sent, false);
         } else {
             self.records.outgoing.drain(..sent);
-            self.activity.bytes_written(true);
+            self.activity.bytes_written(sent, true);
         }
         result
     }
@@ -315,15 +315,15 @@ impl Read for TlsStream {
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let room = cursor.remaining();
         loop {
             if this.read_plaintext(&mut cursor) {
-                this.activity.bytes_read();
+                this.activity.bytes_read(room - cursor.remaining());
                 return Poll::Ready(Ok(()));
             }
             if this.end_of_file || this.records.peer_closed || cursor.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let before = cursor.remaining();
             let received = match ready!(this.poll_read_records(cx, &mut cursor)) {
                 Ok(received) => received,
                 Err(error) => {
@@ -333,8 +333,8 @@ impl Read for TlsStream {
                 }
             };
             this.end_of_file = received == 0;
-            if cursor.remaining() < before {
-                this.activity.bytes_read();
+            if cursor.remaining() < room {
+                this.activity.bytes_read(room - cursor.remaining());
                 return Poll::Ready(Ok(()));
             }
         }
