@@ -6,6 +6,7 @@
 mod listener;
 mod route;
 mod section;
+mod server;
 mod trust_domain;
 mod units;
 mod upstream;
@@ -21,6 +22,7 @@ use crate::tls;
 use crate::tls::resumption;
 use crate::{forward, handshake, headers, serve, verify};
 use section::{Errors, Section};
+pub use server::Server;
 pub use trust_domain::{Files, TrustDomain};
 
 /// A configuration that parsed.
@@ -54,12 +56,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The file that keeps an administrator's revocations; without one they end with the process.
     pub revocations_file: Option<PathBuf>,
-    /// Worker threads; `None` is one for each core this process may use.
-    pub workers: Option<usize>,
-    /// How long connections may take to end after SIGTERM.
-    pub grace_period: Duration,
-    /// Whether a file that changes is a reason to reload.
-    pub watch: bool,
+    /// Threads, how the process ends, and who goes on in its place.
+    pub server: Server,
     /// The signed token that upstreams get, if any.
     pub token: Option<Token>,
 }
@@ -181,11 +179,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let revocations_file = admin.string("revocations_file").map(|path| base.join(path));
     admin.finish();
 
-    let mut server = file.table("server", false);
-    let workers = server.optional_integer("workers", 1, 1024);
-    let grace_period = server.duration("shutdown_grace_period", Duration::from_secs(30));
-    let watch = server.boolean("watch", true);
-    server.finish();
+    let server = server::read(file, base);
 
     Config {
         tls: tls_settings,
@@ -202,9 +196,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         max_handshakes,
         admin: admin_address,
         revocations_file,
-        workers,
-        grace_period,
-        watch,
+        server,
         token,
     }
 }
@@ -300,6 +292,8 @@ fn settings(
         serve: serve::Settings {
             request_head_timeout: timeouts.duration("request_head", Duration::from_secs(10)),
             idle_timeout: timeouts.duration("idle", Duration::from_secs(5 * 60)),
+            websocket_idle_timeout: timeouts
+                .duration("websocket_idle", Duration::from_secs(60 * 60)),
             max_request_head: limits.size("request_head", 16 * 1024),
             max_request_headers: limits.integer("request_headers", 100, 1, 10_000),
             max_concurrent_streams: u32::try_from(limits.integer("streams", 100, 1, 10_000))

@@ -7,6 +7,7 @@ pub mod body;
 mod exchange;
 mod refused;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,8 +23,8 @@ use crate::headers::{self, PeerHeaders, TokenField};
 use crate::live::Place;
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
-use crate::upstream::UpstreamError;
 use crate::upstream::body::UpstreamBody;
+use crate::upstream::{Upgraded, UpstreamError};
 use crate::worker::Worker;
 use body::{AcceptsTrailers, RequestBody, ResponseBody};
 pub use exchange::Exchange;
@@ -54,6 +55,8 @@ pub struct Origin {
     pub token: TokenCache,
     /// What the connection is doing.
     pub activity: Rc<Activity>,
+    /// The upstream's connection, when both sides have agreed to go on in another protocol.
+    pub upgraded: Cell<Option<Box<Upgraded>>>,
 }
 
 impl Origin {
@@ -89,6 +92,13 @@ pub async fn forward(
             headers::remove_hop_by_hop(response.headers_mut());
             exchange.status.set(Some(response.status()));
             *response.version_mut() = Version::HTTP_11;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                headers::set_websocket(response.headers_mut());
+                return Ok(response.map(|body| {
+                    origin.upgraded.set(body.into_upgraded().map(Box::new));
+                    ResponseBody::none(exchange)
+                }));
+            }
             Ok(response.map(|body| ResponseBody::upstream(body, exchange)))
         }
         Err(refused) => Ok(short(refused, exchange)),
@@ -145,11 +155,19 @@ async fn answer(
         name,
         value: value.as_ref(),
     });
-    let request = upstream_request(request, host, token, origin);
+    let switches = upstream.may_switch()
+        && headers::asks_for_websocket(request.version(), request.method(), request.headers());
+    let mut request = upstream_request(request, host, token, origin);
+    if switches {
+        headers::set_websocket(request.headers_mut());
+    }
     let upload = request.body().shared_state();
     match upstream.send(request, exchange.started).await {
-        // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        // Not what was asked for, and no HTTP follows on that connection.
+        Ok(response)
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && !(switches && headers::is_websocket(response.headers())) =>
+        {
             Err(Refused::Broken)
         }
         Ok(response) => Ok(response),

@@ -11,7 +11,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
     HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Uri, Version};
+use http::{Method, Uri, Version};
 
 use crate::authorize::Permit;
 use crate::identity::{Identified, hex};
@@ -276,6 +276,34 @@ fn join_cookies(headers: &mut HeaderMap) {
             headers.insert(COOKIE, joined);
         }
     }
+}
+
+/// Whether a request asks for WebSocket (RFC 6455, 4.1), the one protocol that connections may switch to. Asking for another
+/// (`h2c`, say) is a request that two readers could end at different places, and goes on without it.
+pub fn asks_for_websocket(version: Version, method: &Method, headers: &HeaderMap) -> bool {
+    version == Version::HTTP_11
+        && *method == Method::GET
+        && is_websocket(headers)
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && !headers.contains_key(CONTENT_LENGTH)
+        && headers.get_all(CONNECTION).iter().any(|value| {
+            let mut options = value.as_bytes().split(|byte| *byte == b',');
+            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        })
+}
+
+/// Whether `Upgrade` names WebSocket and nothing else.
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let first = protocols.next();
+    first.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
+}
+
+/// Says that the message is about switching to WebSocket. For a head whose hop-by-hop fields were removed.
+pub fn set_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Removes the fields that concern one hop only (RFC 9110, 7.6.1), and those that `Connection` names.

@@ -7,9 +7,11 @@ pub mod activity;
 mod asleep;
 mod http1;
 mod http2;
+mod joined;
 pub mod tcp;
 mod watchdog;
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Settings {
     pub max_request_head: usize,
     /// The most header fields in a request.
     pub max_request_headers: usize,
+    /// How long nothing may move on a connection that has switched to WebSocket.
+    pub websocket_idle_timeout: Duration,
     /// The most requests that an HTTP/2 connection may have open.
     pub max_concurrent_streams: u32,
 }
@@ -75,6 +79,7 @@ impl Served {
                 peer,
                 token: TokenCache::default(),
                 activity,
+                upgraded: Cell::new(None),
             }),
             slot,
         }

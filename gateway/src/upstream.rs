@@ -72,7 +72,8 @@ pub struct Limits {
     pub max_connection_age: Option<Duration>,
     /// How many requests a connection carries; `None` is no limit.
     pub max_requests: Option<u64>,
-    /// How often a ping asks whether an HTTP/2 endpoint with requests under way is still there; `None` is never.
+    /// How often a ping on an HTTP/2 connection asks whether the endpoint is still there, and how long its answer may take;
+    /// `None` is never.
     pub ping_interval: Option<Duration>,
 }
 
@@ -87,6 +88,7 @@ impl Limits {
 /// An upstream as one worker uses it.
 pub struct Upstream {
     pools: Vec<Rc<Pool>>,
+    protocol: Protocol,
     next: Cell<usize>,
     metrics: metrics::Upstream,
 }
@@ -103,6 +105,7 @@ impl Upstream {
             .collect();
         Self {
             pools,
+            protocol: settings.protocol,
             next: Cell::new(0),
             metrics: metrics.upstream(&settings.name),
         }
@@ -111,6 +114,11 @@ impl Upstream {
     /// Its metrics.
     pub fn metrics(&self) -> &metrics::Upstream {
         &self.metrics
+    }
+
+    /// Whether a connection may go on in another protocol, which HTTP/2 cannot (RFC 9113, 8.6).
+    pub fn may_switch(&self) -> bool {
+        self.protocol == Protocol::Http1
     }
 
     /// Closes pooled connections that were not used for too long.

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -18,7 +18,7 @@ use crate::admission::{self, Admission};
 use crate::authorize::{Denied, Permit, Revocation};
 use crate::clock;
 use crate::connection;
-use crate::drain::Drain;
+use crate::drain::{Drain, Stop};
 use crate::handshake::{self, Handshaked};
 use crate::listener;
 use crate::live::{Live, Peer};
@@ -33,8 +33,10 @@ const EVENT_INTERVAL: u32 = 31;
 
 /// What a worker is given.
 pub struct Start {
-    /// The listening sockets, in the configuration's order.
-    pub sockets: Vec<std::net::TcpListener>,
+    /// The listening sockets, each with its listener's place in the configuration.
+    pub sockets: Vec<(usize, std::net::TcpListener)>,
+    /// Told when the worker accepts from all of them.
+    pub accepting: mpsc::Sender<()>,
     /// The configuration in force.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The metrics.
@@ -43,10 +45,8 @@ pub struct Start {
     pub admission: admission::Settings,
     /// Changes whenever something that authorization looks at has changed.
     pub trust_changed: watch::Receiver<u64>,
-    /// Turns true when it is time to drain; connections then have `grace` to end.
-    pub stop: watch::Receiver<bool>,
-    /// How long connections may take to end.
-    pub grace: Duration,
+    /// Says when it is time to end, and how.
+    pub stop: watch::Receiver<Stop>,
 }
 
 /// The worker as its connections see it.
@@ -211,28 +211,37 @@ async fn serve(start: Start) -> io::Result<()> {
     tokio::task::spawn_local(Rc::clone(worker.turns()).keep());
     tokio::task::spawn_local(keep_reviewing(Rc::clone(&worker), start.trust_changed));
     let mut accepting = Vec::new();
-    for (index, socket) in start.sockets.into_iter().enumerate() {
+    for (index, socket) in start.sockets {
         let listener = TcpListener::from_std(socket)?;
-        accepting.push(tokio::task::spawn_local(accept(
-            Rc::clone(&worker),
+        accepting.push((
             index,
-            listener,
-        )));
+            tokio::task::spawn_local(accept(Rc::clone(&worker), index, listener)),
+        ));
     }
+    let _ = start.accepting.send(());
+    drop(start.accepting);
     let mut stop = start.stop;
     let mut sweep = tokio::time::interval(SWEEP);
-    loop {
+    let ending = loop {
         tokio::select! {
-            // The sender being gone means that the process is going.
-            _ = stop.wait_for(|stop| *stop) => break,
+            stopped = stop.wait_for(|stop| matches!(stop, Stop::Now(_))) => match stopped.as_deref() {
+                Ok(Stop::Now(ending)) => break Arc::clone(ending),
+                // The sender being gone means that the process is going.
+                _ => return Ok(()),
+            },
             _ = sweep.tick() => worker.sweep(),
         }
+    };
+    worker
+        .drain
+        .start(&ending, worker.admission.open_connections());
+    for (index, task) in accepting {
+        let Ok(listener) = task.await else { continue };
+        if !ending.lives_on.get(index).is_some_and(|lives_on| *lives_on) {
+            accept_the_rest(&worker, index, listener).await;
+        }
     }
-    worker.drain.start();
-    for task in accepting {
-        let _ = task.await;
-    }
-    drained(&worker, start.grace).await;
+    drained(&worker, ending.grace).await;
     Ok(())
 }
 
@@ -283,20 +292,24 @@ async fn review(worker: &Worker) {
     }
 }
 
-async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) {
+/// Accepts until the drain; what is left to accept from then.
+async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) -> TcpListener {
     loop {
         tokio::select! {
             biased;
-            () = worker.drain.started() => break,
+            () = worker.drain.started() => return listener,
             accepted = listener::accept(&listener) => {
                 tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
             }
         }
     }
-    // Closing the socket resets whoever waits in the kernel's queue; they were promised nothing, but they can be served.
+}
+
+/// Closing the socket resets whoever waits in the kernel's queue; they were promised nothing, but they can be served.
+async fn accept_the_rest(worker: &Rc<Worker>, index: usize, listener: TcpListener) {
     while let Ok(Ok((tcp, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
         let accepted = listener::Accepted::new(tcp, peer, clock::now());
-        tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
+        tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
     }
 }
 

@@ -177,6 +177,13 @@ impl<'a> Section<'a> {
         self.optional_size(key).unwrap_or(default)
     }
 
+    /// So many in a second.
+    pub(super) fn optional_rate(&mut self, key: &'static str) -> Option<u32> {
+        self.parsed(key, "a rate", |value| {
+            value.as_str().map(units::rate).transpose()
+        })
+    }
+
     pub(super) fn address(&mut self, key: &'static str) -> Option<SocketAddr> {
         self.parsed(
             key,

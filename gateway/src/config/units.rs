@@ -37,6 +37,16 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(wrong)
 }
 
+/// Parses a rate such as `2000/s`.
+pub(super) fn rate(text: &str) -> Result<u32, String> {
+    let number = text
+        .strip_suffix("/s")
+        .and_then(|number| number.parse().ok());
+    number
+        .filter(|number| *number > 0)
+        .ok_or_else(|| format!("\"{text}\" is no rate; write 2000/s"))
+}
+
 /// Parses an endpoint such as `http://127.0.0.1:9000`, `https://backend.example:443` or `unix:/run/backend.sock`; a relative path
 /// is taken from `base`.
 pub(super) fn endpoint(text: &str, base: &Path) -> Result<Endpoint, String> {
@@ -87,7 +97,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{duration, endpoint, size};
+    use super::{duration, endpoint, rate, size};
 
     #[test]
     fn durations() {
@@ -112,6 +122,14 @@ mod tests {
             "18446744073709551615GiB",
         ] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate("2000/s"), Ok(2000));
+        for wrong in ["", "2000", "0/s", "-1/s", "2000/m", "/s", "1.5/s"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -212,6 +212,14 @@ impl ResponseBody {
         }
     }
 
+    /// Nothing, as what follows is no body.
+    pub(super) fn none(exchange: Rc<Exchange>) -> Self {
+        Self {
+            source: Source::Text(None),
+            exchange,
+        }
+    }
+
     pub(super) fn text(text: &'static str, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Text(Some(Bytes::from_static(text.as_bytes()))),

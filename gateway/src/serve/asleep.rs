@@ -20,8 +20,13 @@ pub(super) enum Woken {
     Idle,
 }
 
-/// Waits for the next byte, or for a reason to end the connection.
-pub(super) async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> Woken {
+/// Waits for the next byte, or for a reason to end the connection; `turn` is ready when a drain wants it to end.
+pub(super) async fn asleep(
+    stream: &TlsStream,
+    origin: &Origin,
+    turn: impl Future<Output = ()>,
+    settings: Settings,
+) -> Woken {
     if stream.has_plaintext() {
         return Woken::Device;
     }
@@ -38,7 +43,7 @@ pub(super) async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settin
         // Before the drain, so that a request that has come already is answered in a drain too. Of a broken socket, reading
         // tells more.
         _ = stream.readable() => Woken::Device,
-        () = origin.worker.drain().started() => Woken::Drain,
+        () = turn => Woken::Drain,
         () = tokio::time::sleep_until(idle) => {
             metrics.timed_out(Deadline::Idle);
             Woken::Idle

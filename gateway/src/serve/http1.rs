@@ -9,17 +9,20 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::service_fn;
 
+use crate::drain::Leave;
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward};
-use crate::serve::Settings;
 use crate::serve::asleep::{Woken, asleep};
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
+use crate::serve::{Settings, joined};
 use crate::tls::stream::TlsStream;
+use crate::upstream::Upgraded;
 
 /// The count of header fields that hyper parses without allocating.
 const HEADERS_ON_STACK: usize = 100;
@@ -46,12 +49,20 @@ enum Outcome {
 }
 
 pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+    let leave = origin.worker.drain().leave();
     loop {
-        // Boxed: what an awake connection needs is freed before the connection rests.
-        let (taken_back, outcome) = Box::pin(awake(stream, &origin, settings)).await;
+        // Boxed: what an awake connection needs is freed before the connection rests; and below, what ends one is not made
+        // room for while it rests.
+        let (taken_back, outcome) = Box::pin(awake(stream, &origin, &leave, settings)).await;
         stream = taken_back;
+        if let Some(upgraded) = origin.upgraded.take() {
+            let Upgraded { io, leftover, .. } = *upgraded;
+            let (ahead, idle_timeout) = (leftover.to_vec(), settings.websocket_idle_timeout);
+            return Box::pin(joined::serve(stream, io, ahead, &origin, idle_timeout)).await;
+        }
         match outcome {
-            Outcome::Ended if origin.activity.has_unread() => {
+            // In a drain the next request may be under way; a reset would hide that it was not looked at.
+            Outcome::Ended if origin.activity.has_unread() || leave.is_told() => {
                 return Box::pin(stream.linger()).await;
             }
             Outcome::Ended => return,
@@ -59,20 +70,38 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
             Outcome::Quiet => {}
         }
         origin.token.forget();
-        if asleep(&stream, &origin, settings).await != Woken::Device {
-            return Box::pin(stream.close()).await;
+        match asleep(&stream, &origin, leave.due(), settings).await {
+            Woken::Device => {}
+            Woken::Denied => return Box::pin(stream.close()).await,
+            Woken::Drain | Woken::Idle => return Box::pin(stream.close_and_linger()).await,
         }
     }
 }
 
+/// Answers a request; in a drain, the device is told that there is no next one on this connection (RFC 9112, 9.6).
+async fn answer(
+    origin: &Rc<Origin>,
+    leave: &Leave<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let mut response = forward(Rc::clone(origin), request).await?;
+    if leave.is_told() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
+}
+
 /// Serves `stream` until it ends or has been quiet for a while, and gives it back with what was read too early.
-async fn awake(stream: TlsStream, origin: &Rc<Origin>, settings: Settings) -> (TlsStream, Outcome) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let origin = Rc::clone(origin);
-        forward(origin, request)
-    });
+async fn awake(
+    stream: TlsStream,
+    origin: &Rc<Origin>,
+    leave: &Leave<'_>,
+    settings: Settings,
+) -> (TlsStream, Outcome) {
+    let service = service_fn(|request: Request<Incoming>| answer(origin, leave, request));
     let mut connection = builder(settings).serve_connection(stream, service);
-    let outcome = drive(&mut connection, origin, settings).await;
+    let outcome = drive(&mut connection, origin, leave, settings).await;
     let parts = connection.into_parts();
     let mut stream = parts.io;
     stream.unread(&parts.read_buf);
@@ -83,6 +112,7 @@ async fn awake(stream: TlsStream, origin: &Rc<Origin>, settings: Settings) -> (T
 async fn drive<S>(
     connection: &mut Connection<TlsStream, S>,
     origin: &Origin,
+    leave: &Leave<'_>,
     settings: Settings,
 ) -> Outcome
 where
@@ -93,8 +123,8 @@ where
         >,
 {
     let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Rests);
-    let drain = origin.worker.drain().started();
-    tokio::pin!(drain);
+    let due = leave.due();
+    tokio::pin!(due);
     let mut draining = false;
     std::future::poll_fn(|cx| {
         if let Poll::Ready(denied) = origin.place.poll_denied(cx) {
@@ -103,7 +133,7 @@ where
         }
         // The connection goes first: a request that has come already is answered, drain or not.
         let mut progress = Pin::new(&mut *connection).poll(cx);
-        if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
+        if progress.is_pending() && !draining && due.as_mut().poll(cx).is_ready() {
             draining = true;
             Pin::new(&mut *connection).graceful_shutdown();
             progress = Pin::new(&mut *connection).poll(cx);

@@ -22,6 +22,7 @@ use between::Between;
 use ledger::Ledger;
 
 use crate::clock;
+use crate::drain::Leave;
 use crate::forward::{Origin, forward};
 use crate::local::Local;
 use crate::metrics::Deadline;
@@ -39,15 +40,17 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
     origin.activity.multiplex();
+    let leave = origin.worker.drain().leave();
     let mut between = Between::first(stream);
     let mut end = End::Open;
     loop {
         // Boxed: what an awake connection needs is freed before the connection rests.
-        let Some((stream, ledger)) = Box::pin(awake(between, &origin, settings, end)).await else {
+        let Some((stream, ledger)) = Box::pin(awake(between, &origin, &leave, settings, end)).await
+        else {
             return;
         };
         origin.token.forget();
-        end = match asleep(&stream, &origin, settings).await {
+        end = match asleep(&stream, &origin, leave.told(), settings).await {
             Woken::Device | Woken::Drain => End::Open,
             Woken::Idle => End::Due,
             Woken::Denied => return Box::pin(stream.close()).await,
@@ -68,14 +71,15 @@ enum End {
 async fn awake(
     between: Between,
     origin: &Rc<Origin>,
+    leave: &Leave<'_>,
     settings: Settings,
     end: End,
 ) -> Option<(TlsStream, Ledger)> {
     let service = service_fn(|request: Request<Incoming>| forward(Rc::clone(origin), request));
     let mut connection = Box::pin(builder(settings).serve_connection(between.clone(), service));
     let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Asks);
-    let drain = origin.worker.drain().started();
-    tokio::pin!(drain);
+    let turn = leave.told();
+    tokio::pin!(turn);
     let mut draining = false;
     let farewell = tokio::time::sleep(FAREWELL);
     tokio::pin!(farewell);
@@ -88,7 +92,7 @@ async fn awake(
         }
         // The connection goes first: a request that has come already is answered, drain or not.
         let mut progress = connection.as_mut().poll(cx);
-        if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
+        if progress.is_pending() && !draining && turn.as_mut().poll(cx).is_ready() {
             draining = true;
             connection.as_mut().graceful_shutdown();
             progress = connection.as_mut().poll(cx);

@@ -11,8 +11,9 @@ use crate::authorize::Denied;
 use crate::identity;
 use crate::metrics::TunnelOutcome;
 use crate::proxy_protocol::{self, Told};
-use crate::serve::Served;
-use crate::tunnel::{self, End};
+use crate::serve::{Served, joined};
+use crate::tunnel;
+use crate::upstream::pool::Dialled;
 
 /// What a listener does with the bytes of its devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,20 +70,10 @@ pub(super) async fn serve(served: Served, settings: &Settings) {
     };
     match opened {
         Ok(opened) => {
-            let counted = (metrics.tunnels().opened(), opened.open);
-            let (end, moved) = tunnel::join(
-                served.stream,
-                opened.stream,
-                Vec::new(),
-                &served.origin.place,
-                settings.idle_timeout,
-            )
-            .await;
-            drop(counted);
-            if let End::Denied(denied) = end {
-                served.origin.ended(denied);
-            }
-            metrics.tunnels().ended(TunnelOutcome::Ended(end), moved);
+            let Dialled { stream, open } = opened;
+            let (device, idle_timeout) = (served.stream, settings.idle_timeout);
+            joined::serve(device, stream, Vec::new(), &served.origin, idle_timeout).await;
+            drop(open);
         }
         // Without close_notify: the device sees a connection that broke, and comes again.
         Err(error) => {

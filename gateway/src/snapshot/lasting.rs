@@ -36,23 +36,23 @@ pub struct Lasting {
 const SIGNERS_KEPT: usize = 3;
 
 impl Lasting {
-    /// An empty cache of `capacity` chains, and a fresh secret.
+    /// An empty cache of `capacity` chains, and `secret`, or a fresh one.
     ///
     /// # Errors
     /// The operating system has no randomness.
-    pub fn new(capacity: usize) -> Result<Self, StekError> {
+    pub fn new(capacity: usize, secret: Option<Secret>) -> Result<Self, StekError> {
         Ok(Self {
             cache: Arc::new(DeviceCache::new(capacity)),
             denylist: Arc::default(),
             revocations: Mutex::default(),
             responders: Mutex::default(),
             signers: Mutex::default(),
-            generated: Secret::generate()?,
+            generated: secret.map_or_else(Secret::generate, Ok)?,
         })
     }
 
     /// The ticket secret of this process.
-    pub(super) fn generated(&self) -> &Secret {
+    pub(crate) fn generated(&self) -> &Secret {
         &self.generated
     }
 

@@ -214,6 +214,15 @@ impl TlsStream {
         let _ = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
     }
 
+    /// Ends a connection in order while the device may be sending: it sees the end, not a reset, and knows by that that
+    /// nothing was done with what it sent.
+    pub async fn close_and_linger(mut self) {
+        let ended = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
+        if ended.is_ok() {
+            self.linger().await;
+        }
+    }
+
     /// Puts back application data that was read too early.
     pub fn unread(&mut self, data: &[u8]) {
         if !data.is_empty() {

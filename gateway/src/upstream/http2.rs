@@ -31,8 +31,8 @@ const MAX_STREAMS: usize = 1000;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// How long an endpoint may take to answer a ping.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The requests on a connection whose endpoint has not said yet how many it takes. The first waits for that, which wakes hyper.
+const UNTOLD: usize = 0;
 
 /// The largest response head.
 const MAX_HEAD: u32 = 64 * 1024;
@@ -42,8 +42,8 @@ pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Requests under way.
     streams: Cell<usize>,
-    /// How many there may be.
-    most: Rc<Cell<usize>>,
+    /// How many there may be; `None` until the endpoint has said it.
+    most: Rc<Cell<Option<usize>>>,
     /// Requests that it carried.
     served: Cell<u64>,
     opened: Instant,
@@ -67,20 +67,24 @@ impl Connection {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD)
+            .initial_max_send_streams(UNTOLD)
             .keep_alive_interval(ping_interval)
-            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .keep_alive_timeout(ping_interval.unwrap_or(Duration::MAX))
             .max_send_buf_size(64 * 1024);
         let (sender, mut connection) = builder
             .handshake(TokioIo::new(stream))
             .await
             .map_err(Fault::Http2)?;
-        let most = Rc::new(Cell::new(connection.current_max_send_streams()));
+        let most = Rc::<Cell<Option<usize>>>::default();
         let known = Rc::clone(&most);
         tokio::task::spawn_local(async move {
             // What goes wrong here is told to those who wait for responses; there is nobody else.
             let _ = std::future::poll_fn(|cx| {
                 let ended = Pin::new(&mut connection).poll(cx);
-                if known.replace(connection.current_max_send_streams()) < known.get() {
+                let most = connection.current_max_send_streams();
+                if most != known.get().unwrap_or(UNTOLD) {
+                    known.set(Some(most));
                     seat.occupancy().freed();
                 }
                 ended
@@ -111,7 +115,8 @@ impl Connection {
     }
 
     fn has_room(&self) -> bool {
-        self.streams.get() < self.most.get().min(MAX_STREAMS)
+        let most = self.most.get();
+        most.is_some_and(|most| self.streams.get() < most.min(MAX_STREAMS))
     }
 }
 
@@ -163,8 +168,13 @@ impl Shared {
         ticket
     }
 
+    /// Whether there will soon be room that nobody knows the size of yet.
     pub(super) fn is_connecting(&self) -> bool {
+        let connections = self.connections.borrow();
         self.connecting.get()
+            || connections
+                .iter()
+                .any(|connection| connection.most.get().is_none())
     }
 
     /// Says that a connection is being made, until the answer is dropped.

@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) trust: String,
     pub(crate) listener: String,
     pub(crate) endpoints: Vec<SocketAddr>,
+    /// Further endpoints, written as the configuration has them.
+    pub(crate) more_endpoints: Vec<String>,
     /// More keys of `[[upstreams]]`.
     pub(crate) upstream: String,
     pub(crate) path_prefix: String,
@@ -39,6 +41,7 @@ impl Setup {
             trust: String::new(),
             listener: "127.0.0.1:0".into(),
             endpoints: vec![upstream],
+            more_endpoints: Vec::new(),
             upstream: String::new(),
             path_prefix: "/".into(),
             workers: 1,
@@ -52,6 +55,7 @@ impl Setup {
             .endpoints
             .iter()
             .map(|address| format!("http://{address}"))
+            .chain(self.more_endpoints.iter().cloned())
             .collect();
         format!(
             "[tls]\ncertificate = \"{server}.pem\"\nprivate_key = \"{server}.key\"\n{tls}\n\

@@ -164,11 +164,11 @@ mod tests {
 
     use super::{Chunked, MAX_SIZE_LINE, MAX_TRAILERS, Piece};
 
-    /// Body, trailers and rest of `text`, given to the decoder in pieces of `step` bytes; `None` for an end that never came.
-    fn decode(
-        text: &[u8],
-        step: usize,
-    ) -> Result<Option<(Vec<u8>, Option<HeaderMap>, Vec<u8>)>, &'static str> {
+    /// A body, its trailers, and what follows it.
+    type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+    /// What `text`, given in pieces of `step` bytes, decodes to; `None` for an end that never came.
+    fn decode(text: &[u8], step: usize) -> Result<Option<Decoded>, &'static str> {
         let (mut chunked, mut input, mut body) = (Chunked::default(), BytesMut::new(), Vec::new());
         let mut pieces = text.chunks(step);
         loop {
