@@ -392,8 +392,7 @@ fn frames_that_are_cut_across_a_sleep_are_read_whole() {
         device.0.send(&request[..cut]);
         // Awake, it stays so: a frame is on its way.
         expect_value(&fleet.gateway, HIBERNATING, 0);
-        std::thread::sleep(Duration::from_millis(600));
-        assert_eq!(fleet.gateway.counters().get(HIBERNATING), 0);
+        stays_awake(&fleet);
         device.0.send(&request[cut..]);
         device.expect_answer(stream);
     }
@@ -411,9 +410,51 @@ fn a_connection_with_something_unacknowledged_stays_awake_until_it_is() {
     for _ in 0..3 {
         device.frame();
     }
-    std::thread::sleep(Duration::from_millis(800));
-    assert_eq!(fleet.gateway.counters().get(HIBERNATING), 0);
+    stays_awake(&fleet);
     device.0.send(frame(SETTINGS, ACK, 0, &[]));
     all_rest(&fleet, 1);
     device.ask(1);
+}
+
+/// Waits for longer than a connection that could rest stays awake, and sees that this one does.
+fn stays_awake(fleet: &Fleet) {
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(fleet.gateway.counters().get(HIBERNATING), 0);
+}
+
+#[test]
+fn an_answer_behind_a_small_window_is_not_lost() {
+    let fleet = Fleet::with_upstream(Upstream::answering(|_| ok(&"x".repeat(100))), |_| {});
+    let mut device = Raw::connect(&fleet);
+    // SETTINGS_INITIAL_WINDOW_SIZE
+    device.0.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 10]));
+    assert_eq!(device.frame(), (SETTINGS, ACK, 0, vec![]));
+    device
+        .0
+        .send(frame(HEADERS, END_HEADERS | END_STREAM, 1, GET));
+    assert_eq!(device.frame().0, HEADERS);
+    assert_eq!(device.frame(), (DATA, 0, 1, vec![b'x'; 10]));
+    stays_awake(&fleet);
+    device
+        .0
+        .send(frame(WINDOW_UPDATE, 0, 1, &1000u32.to_be_bytes()));
+    let (kind, flags, _, rest) = device.frame();
+    assert_eq!((kind, flags, rest.len()), (DATA, END_STREAM, 90));
+    all_rest(&fleet, 1);
+}
+
+#[test]
+fn a_request_whose_fields_come_in_two_frames_is_not_lost() {
+    let fleet = Fleet::start(|_| {});
+    let mut device = Raw::connect(&fleet);
+    device.ask(1);
+    all_rest(&fleet, 1);
+    device.0.send(frame(HEADERS, END_STREAM, 3, &GET[..2]));
+    stays_awake(&fleet);
+    const CONTINUATION: u8 = 9;
+    device
+        .0
+        .send(frame(CONTINUATION, END_HEADERS, 3, &GET[2..]));
+    device.expect_answer(3);
+    all_rest(&fleet, 1);
 }

@@ -51,28 +51,29 @@ enum Outcome {
 pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
     let leave = origin.worker.drain().leave();
     loop {
-        // Boxed: what an awake connection needs is freed before the connection rests.
+        // Boxed: what an awake connection needs is freed before the connection rests; and below, what ends one is not made
+        // room for while it rests.
         let (taken_back, outcome) = Box::pin(awake(stream, &origin, &leave, settings)).await;
         stream = taken_back;
         if let Some(upgraded) = origin.upgraded.take() {
             let Upgraded { io, leftover, .. } = *upgraded;
             let (ahead, idle_timeout) = (leftover.to_vec(), settings.websocket_idle_timeout);
-            return joined::serve(stream, io, ahead, &origin, idle_timeout).await;
+            return Box::pin(joined::serve(stream, io, ahead, &origin, idle_timeout)).await;
         }
         match outcome {
             // In a drain the next request may be under way; a reset would hide that it was not looked at.
             Outcome::Ended if origin.activity.has_unread() || leave.is_told() => {
-                return stream.linger().await;
+                return Box::pin(stream.linger()).await;
             }
             Outcome::Ended => return,
-            Outcome::Denied => return stream.close().await,
+            Outcome::Denied => return Box::pin(stream.close()).await,
             Outcome::Quiet => {}
         }
         origin.token.forget();
         match asleep(&stream, &origin, leave.due(), settings).await {
             Woken::Device => {}
-            Woken::Denied => return stream.close().await,
-            Woken::Drain | Woken::Idle => return stream.close_and_linger().await,
+            Woken::Denied => return Box::pin(stream.close()).await,
+            Woken::Drain | Woken::Idle => return Box::pin(stream.close_and_linger()).await,
         }
     }
 }

@@ -39,6 +39,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+    origin.activity.multiplex();
     let leave = origin.worker.drain().leave();
     let mut between = Between::first(stream);
     let mut end = End::Open;
@@ -52,7 +53,7 @@ pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Setti
         end = match asleep(&stream, &origin, leave.told(), settings).await {
             Woken::Device | Woken::Drain => End::Open,
             Woken::Idle => End::Due,
-            Woken::Denied => return stream.close().await,
+            Woken::Denied => return Box::pin(stream.close()).await,
         };
         between = Between::again(stream, ledger, CONNECTION_WINDOW);
     }
@@ -82,7 +83,6 @@ async fn awake(
     let mut draining = false;
     let farewell = tokio::time::sleep(FAREWELL);
     tokio::pin!(farewell);
-    origin.activity.multiplex();
     let mut leaving = end == End::Due;
     let mut told = false;
     let rests = std::future::poll_fn(|cx| {

@@ -58,7 +58,7 @@ impl Watchdog {
             quiet,
             timer,
             patience: REST_AFTER,
-            next_question: clock::now(),
+            next_question: clock::now() + REST_AFTER,
         }
     }
 

@@ -102,7 +102,7 @@ impl Between {
     }
 
     /// Whether hyper's connection could be dropped now and made again later: nothing is on its way inside it, and both ends
-    /// know where they stand. That no stream is open is for the caller to know.
+    /// know where they stand.
     pub(super) fn can_rest(&self) -> bool {
         let lines = self.0.borrow();
         lines.is_waiting

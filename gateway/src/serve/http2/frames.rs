@@ -5,12 +5,20 @@
 /// Frame types (RFC 9113, 6).
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
+pub(super) const CONTINUATION: u8 = 9;
 
 /// The flag of a SETTINGS frame that acknowledges another.
 pub(super) const ACK: u8 = 1;
+
+/// The flag of a DATA or HEADERS frame that is its sender's last of the stream.
+const END_STREAM: u8 = 1;
+
+/// The flag of a HEADERS or CONTINUATION frame after which the fields are complete.
+const END_HEADERS: u8 = 4;
 
 /// What a client says first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -49,6 +57,17 @@ impl Head {
 
     pub(super) fn is_acknowledgement(self) -> bool {
         self.kind == SETTINGS && self.flags & ACK != 0
+    }
+
+    /// Whether its sender says nothing more on the stream.
+    pub(super) fn ends_stream(self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
+            || self.kind == RST_STREAM
+    }
+
+    /// Whether more of a field section must follow (RFC 9113, 6.10).
+    pub(super) fn leaves_fields_open(self) -> bool {
+        matches!(self.kind, HEADERS | CONTINUATION) && self.flags & END_HEADERS == 0
     }
 }
 

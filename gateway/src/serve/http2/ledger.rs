@@ -6,7 +6,10 @@
 //! goes on where the old one was, because entries are counted from the newest and the oldest are evicted first, so that
 //! whatever the old one left in the client's table lies behind all that the new one refers to.
 
-use super::frames::{ACK, DATA, Event, GOAWAY, HEADERS, Head, PREFACE, SETTINGS, WINDOW_UPDATE};
+use super::frames::{
+    ACK, CONTINUATION, DATA, Event, GOAWAY, HEADERS, Head, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
+};
 
 /// The size of a connection's window before anything is said about it (RFC 9113, 6.9.2).
 const DEFAULT_WINDOW: i64 = 65_535;
@@ -21,6 +24,11 @@ pub(super) struct Ledger {
     settings: [Option<u32>; SETTINGS_KEPT],
     /// The last stream that the client opened.
     last_stream: u32,
+    /// The streams whose answers have not wholly left. hyper may have done with a request long before a device with a small
+    /// window has taken all of the answer.
+    unanswered: Vec<u32>,
+    /// Whether the fields of a request have come in part.
+    fields_open: bool,
     /// How many bytes of bodies the gateway may send, and the client.
     may_send: i64,
     may_receive: i64,
@@ -36,6 +44,8 @@ impl Ledger {
         Self {
             settings: [None; SETTINGS_KEPT],
             last_stream: 0,
+            unanswered: Vec::new(),
+            fields_open: false,
             may_send: DEFAULT_WINDOW,
             may_receive: DEFAULT_WINDOW,
             ours_open: 0,
@@ -56,7 +66,14 @@ impl Ledger {
                 SETTINGS if head.is_acknowledgement() => self.ours_open -= 1,
                 SETTINGS => self.theirs_open += 1,
                 DATA => self.may_receive -= i64::from(head.length),
-                HEADERS => self.last_stream = self.last_stream.max(head.stream),
+                HEADERS | CONTINUATION => {
+                    self.fields_open = head.leaves_fields_open();
+                    if head.stream > self.last_stream {
+                        self.last_stream = head.stream;
+                        self.unanswered.push(head.stream);
+                    }
+                }
+                RST_STREAM => self.answered(head.stream),
                 GOAWAY => self.going_away = true,
                 _ => {}
             },
@@ -72,6 +89,11 @@ impl Ledger {
 
     /// Enters what the gateway sent.
     pub(super) fn left(&mut self, event: Event) {
+        if let Event::Frame(head) = event
+            && head.ends_stream()
+        {
+            self.answered(head.stream);
+        }
         match event {
             Event::Frame(head) => match head.kind {
                 SETTINGS if head.is_acknowledgement() => self.theirs_open -= 1,
@@ -85,11 +107,17 @@ impl Ledger {
         }
     }
 
-    /// Whether a new server can be brought to where the old one is. It cannot while something is to be acknowledged, nor once
-    /// either side goes away, nor with a window smaller than the one that it begins with: nothing that a client can say
-    /// takes room away.
+    fn answered(&mut self, stream: u32) {
+        self.unanswered.retain(|open| *open != stream);
+    }
+
+    /// Whether a new server can be brought to where the old one is. It cannot while a stream is open or something is to be
+    /// acknowledged, nor once either side goes away, nor with a window smaller than the one that it begins with: nothing
+    /// that a client can say takes room away.
     pub(super) fn is_settled(&self) -> bool {
-        self.ours_open == 0
+        self.unanswered.is_empty()
+            && !self.fields_open
+            && self.ours_open == 0
             && self.theirs_open == 0
             && !self.going_away
             && self.may_send >= DEFAULT_WINDOW
@@ -142,7 +170,9 @@ fn window_update(by: i64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::super::frames::Scanner;
-    use super::{ACK, DATA, Event, GOAWAY, HEADERS, Head, Ledger, SETTINGS};
+    use super::{
+        ACK, CONTINUATION, DATA, Event, GOAWAY, HEADERS, Head, Ledger, RST_STREAM, SETTINGS,
+    };
 
     fn frame(kind: u8, flags: u8, stream: u32, length: u32) -> Event {
         Event::Frame(Head {
@@ -170,6 +200,7 @@ mod tests {
     fn a_greeting_brings_another_ledger_to_the_same_place() {
         let mut old = met(1000);
         old.arrived(frame(HEADERS, 5, 7, 20));
+        assert!(!old.is_settled(), "nothing was answered yet");
         old.left(frame(DATA, 1, 7, 900));
         assert!(old.is_settled());
         let mut new = Ledger::new();
@@ -188,7 +219,18 @@ mod tests {
     #[test]
     fn what_is_open_is_not_settled() {
         assert!(met(0).is_settled());
-        let cases: [fn(&mut Ledger); 5] = [
+        let cases: [fn(&mut Ledger); 8] = [
+            |ledger| ledger.arrived(frame(HEADERS, 5, 1, 9)),
+            // Only a part of the fields, then of the answer.
+            |ledger| {
+                ledger.arrived(frame(HEADERS, 1, 1, 9));
+                ledger.left(frame(DATA, 1, 1, 0));
+            },
+            |ledger| {
+                ledger.arrived(frame(HEADERS, 5, 1, 9));
+                ledger.left(frame(HEADERS, 4, 1, 9));
+                ledger.left(frame(DATA, 0, 1, 0));
+            },
             |ledger| ledger.arrived(frame(SETTINGS, 0, 0, 0)),
             |ledger| ledger.left(frame(SETTINGS, 0, 0, 0)),
             |ledger| ledger.left(frame(DATA, 0, 1, 1)),
@@ -199,6 +241,27 @@ mod tests {
             let mut ledger = met(0);
             change(&mut ledger);
             assert!(!ledger.is_settled(), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_open_until_its_answer_has_left_or_it_is_reset() {
+        let ends: [fn(&mut Ledger); 4] = [
+            |ledger| ledger.left(frame(DATA, 1, 3, 0)),
+            |ledger| ledger.left(frame(HEADERS, 5, 3, 9)),
+            |ledger| ledger.left(frame(RST_STREAM, 0, 3, 4)),
+            |ledger| ledger.arrived(frame(RST_STREAM, 0, 3, 4)),
+        ];
+        for (number, end) in ends.iter().enumerate() {
+            let mut ledger = met(0);
+            ledger.arrived(frame(HEADERS, 1, 3, 9));
+            ledger.arrived(frame(CONTINUATION, 4, 3, 9));
+            assert!(!ledger.is_settled(), "{number}");
+            end(&mut ledger);
+            assert!(ledger.is_settled(), "{number}");
+            // Trailers of a stream that is over do not open it again.
+            ledger.arrived(frame(HEADERS, 5, 3, 9));
+            assert!(ledger.is_settled(), "{number}");
         }
     }
 
