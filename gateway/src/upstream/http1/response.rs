@@ -196,7 +196,6 @@ mod tests {
     use bytes::BytesMut;
 
     use super::{Asked, Framing, Head, MAX_FIELDS, MAX_HEAD, take};
-    use crate::upstream::Fault;
 
     const GET: Asked = Asked {
         head: false,
