@@ -132,8 +132,9 @@ impl Pool {
     pub async fn lease(pool: &Rc<Self>, now: Instant) -> Result<Lease, UpstreamError> {
         let leased = match pool.free(now) {
             Some(Free::Carrier(carrier)) => Ok((carrier, true, now)),
-            Some(Free::Seat(seat)) => pool.connect(seat).await,
-            None => pool.queue().await,
+            // Boxed, so that what is rare does not make every request's future larger.
+            Some(Free::Seat(seat)) => Box::pin(pool.connect(seat)).await,
+            None => Box::pin(pool.queue()).await,
         };
         match leased {
             Ok((carrier, reused, at)) => Ok(Lease {
@@ -344,7 +345,7 @@ impl Lease {
         let counting = Rc::clone(&pool);
         let sent = match carrier {
             Carrier::Http1(connection) => http1::send(connection, pool, request, at).await,
-            Carrier::Http2(ticket) => http2::send(ticket, pool, request, at).await,
+            Carrier::Http2(ticket) => Box::pin(http2::send(ticket, pool, request, at)).await,
         };
         if let Err(failed) = &sent {
             counting.failed(&failed.error);

@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::upstream::Fault;
-use crate::upstream::http1::response::MAX_FIELDS;
+use crate::upstream::http1::response::{self, MAX_FIELDS};
 
 /// The longest line that begins a chunk, extensions and all.
 const MAX_SIZE_LINE: usize = 1024;
@@ -122,30 +122,25 @@ fn size(input: &[u8]) -> Result<Option<(u64, usize)>, Fault> {
 
 /// Takes the trailer section; `None` as long as it has no end.
 fn trailers(input: &mut BytesMut) -> Result<Option<Option<HeaderMap>>, Fault> {
-    match (input.first(), input.get(1)) {
-        (Some(b'\r'), Some(b'\n')) => {
-            input.advance(2);
-            return Ok(Some(None));
-        }
-        (None, _) | (Some(b'\r'), None) => return Ok(None),
-        _ => {}
-    }
-    let Some(end) = input.windows(4).position(|end| end == b"\r\n\r\n") else {
+    let Some(end) = response::end(input).map_err(|_| Fault::Chunk)? else {
         return match input.len() < MAX_TRAILERS {
             true => Ok(None),
             false => Err(Fault::Chunk),
         };
     };
-    if end + 4 > MAX_TRAILERS {
+    if end > MAX_TRAILERS {
         return Err(Fault::Chunk);
     }
-    let section = input.split_to(end + 4).freeze();
+    let section = input.split_to(end).freeze();
+    if section.len() == 2 {
+        return Ok(Some(None));
+    }
     let mut slots = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let parsed = httparse::parse_headers(&section, &mut slots).map_err(|_| Fault::Chunk)?;
     let httparse::Status::Complete((length, fields)) = parsed else {
         return Err(Fault::Chunk);
     };
-    if length != section.len() || super::response::has_bare_line_feed(&section) {
+    if length != section.len() {
         return Err(Fault::Chunk);
     }
     let mut trailers = HeaderMap::with_capacity(fields.len());
