@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, demo, revocation, role};
+use crate::{compare, demo, quota, revocation, role, storm};
 
 /// Shows and measures Fleetgate on this machine.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Compare(compare::Arguments),
     /// Revoke devices that are connected, load a long list, and measure how soon that takes effect and what it costs
     Revocation(revocation::Arguments),
+    /// Offer the gateway two and five times what it can serve, and measure who is served and who waits
+    Storm(storm::Arguments),
     /// The gateway, as a child of this program
     #[command(hide = true, name = role::GATEWAY, disable_help_flag = true)]
     Gateway {
@@ -39,6 +41,9 @@ enum Command {
     /// The upstream, as a child of this program
     #[command(hide = true, name = role::UPSTREAM)]
     Upstream,
+    /// What wakes up often, as a child of this program
+    #[command(hide = true, name = role::METRONOME)]
+    Metronome,
     /// A program that ends with this one
     #[command(hide = true, name = role::TIED, disable_help_flag = true)]
     Tied {
@@ -73,8 +78,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(arguments) => demo::execute(&arguments),
         Command::Compare(arguments) => compare::execute(&arguments),
         Command::Revocation(arguments) => revocation::execute(&arguments),
+        Command::Storm(arguments) => storm::execute(&arguments),
         Command::Gateway { arguments } => return role::gateway(arguments),
         Command::Upstream => role::upstream().map(|()| Exit::Passed),
+        Command::Metronome => quota::metronome()
+            .map(|()| Exit::Passed)
+            .map_err(anyhow::Error::from),
         Command::Tied {
             parent,
             program,

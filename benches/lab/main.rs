@@ -3,7 +3,8 @@
 //! ```text
 //! cli ─▶ demo ────▶ report, page        what a newcomer sees first
 //!     ├▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
-//!     └▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
+//!     ├▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
+//!     └▶ storm ──▶ report, page         more devices at once than can be served
 //!            │
 //!          child: gateway, upstream, peers     processes of their own, so that their CPU is measured apart
 //! ```
@@ -12,9 +13,12 @@
 //! judged is loadgen's business.
 
 mod admin;
+mod bar;
 mod build_profile;
 mod child;
+mod circumstances;
 mod cli;
+mod client;
 mod compare;
 mod cores;
 mod counts;
@@ -26,11 +30,14 @@ mod number;
 mod order;
 mod output;
 mod page;
+mod quota;
+mod resources;
 mod revocation;
 mod role;
 mod session;
 mod signals;
 mod statistics;
+mod storm;
 mod table;
 mod upstream_process;
 

@@ -1,4 +1,4 @@
-//! What this program is when it has started itself again: the gateway, the upstream, or a peer.
+//! What this program is when it has started itself again: the gateway, the upstream, a metronome, or a peer.
 //!
 //! Only the `lab` binary is built by `cargo lab`, and what is measured must be a process of its own. Gateway and upstream
 //! end when their standard input closes, and the laboratory holds the other end; peers are ended by the kernel. Even
@@ -19,6 +19,8 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 pub(crate) const GATEWAY: &str = "as-gateway";
 /// Subcommand of the upstream's role.
 pub(crate) const UPSTREAM: &str = "as-upstream";
+/// Subcommand of what makes a quota fine-grained.
+pub(crate) const METRONOME: &str = "as-metronome";
 /// Subcommand that becomes another program.
 pub(crate) const TIED: &str = "as-tied";
 /// What the upstream says before its address.
