@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, demo, quota, revocation, role, storm};
+use crate::{compare, demo, quota, revocation, role, storm, throughput};
 
 /// Shows and measures Fleetgate on this machine.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
     Revocation(revocation::Arguments),
     /// Offer the gateway two and five times what it can serve, and measure who is served and who waits
     Storm(storm::Arguments),
+    /// Send large bodies each way through the gateway and HAProxy, and compare rates, CPU and memory
+    Throughput(throughput::Arguments),
     /// The gateway, as a child of this program
     #[command(hide = true, name = role::GATEWAY, disable_help_flag = true)]
     Gateway {
@@ -79,6 +81,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Compare(arguments) => compare::execute(&arguments),
         Command::Revocation(arguments) => revocation::execute(&arguments),
         Command::Storm(arguments) => storm::execute(&arguments),
+        Command::Throughput(arguments) => throughput::execute(&arguments),
         Command::Gateway { arguments } => return role::gateway(arguments),
         Command::Upstream => role::upstream().map(|()| Exit::Passed),
         Command::Metronome => quota::metronome()

@@ -4,7 +4,8 @@
 //! cli ─▶ demo ────▶ report, page        what a newcomer sees first
 //!     ├▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
 //!     ├▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
-//!     └▶ storm ──▶ report, page         more devices at once than can be served
+//!     ├▶ storm ──▶ report, page         more devices at once than can be served
+//!     └▶ throughput ─▶ report, page     large bodies each way
 //!            │
 //!          child: gateway, upstream, peers     processes of their own, so that their CPU is measured apart
 //! ```
@@ -39,6 +40,7 @@ mod signals;
 mod statistics;
 mod storm;
 mod table;
+mod throughput;
 mod upstream_process;
 
 // The gateway under test runs inside this program: it must have the allocator that it ships with.

@@ -41,12 +41,17 @@ enum Version {
 }
 
 impl Quota {
-    /// Grants the process `pid`, and those that it starts, `share` of a core.
+    /// Grants the processes `pids` together, and those that they start, `share` of a core.
     ///
     /// # Errors
     ///
     /// This machine has no such groups, or does not let this user make them.
-    pub(crate) fn grant(pid: u32, share: f64, cores: Cores, work: &Path) -> anyhow::Result<Quota> {
+    pub(crate) fn grant(
+        pids: &[u32],
+        share: f64,
+        cores: Cores,
+        work: &Path,
+    ) -> anyhow::Result<Quota> {
         let (root, version) = if Path::new(VERSION_1).join("cpu.cfs_quota_us").exists() {
             (VERSION_1, Version::One)
         } else {
@@ -59,14 +64,14 @@ impl Quota {
         let log = work.join("metronome.log");
         let metronome =
             cores.with_server(|| Child::start("the metronome", &mut command, &log))??;
-        let members = [pid, metronome.pid()];
+        let metronome_pid = metronome.pid();
         let quota = Quota {
             group,
             version,
             _metronome: metronome,
         };
         quota.set(share)?;
-        for member in members {
+        for member in pids.iter().chain([&metronome_pid]) {
             quota.write("cgroup.procs", &member.to_string())?;
         }
         Ok(quota)

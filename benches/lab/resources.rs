@@ -18,6 +18,12 @@ pub(crate) fn resident(pid: u32) -> anyhow::Result<Resident> {
     parse(&status).with_context(|| format!("{path} has no VmRSS or no VmHWM"))
 }
 
+/// Has the peak of the process `pid` begin anew, now.
+pub(crate) fn forget_peak(pid: u32) -> anyhow::Result<()> {
+    let path = format!("/proc/{pid}/clear_refs");
+    std::fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
+}
+
 /// Descriptors that the process `pid` has open.
 pub(crate) fn descriptors(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/fd");

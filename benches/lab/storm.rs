@@ -162,7 +162,7 @@ impl Laboratory<'_> {
     fn conduct(&self, cores: Cores) -> anyhow::Result<Option<Findings>> {
         let Plans { choices, work, .. } = self.plans;
         let mut phases = vec![self.load(Kind::WarmUp, None, 0.0)?.0];
-        let quota = match Quota::grant(self.gateway.pid(), choices.share, cores, work) {
+        let quota = match Quota::grant(&[self.gateway.pid()], choices.share, cores, work) {
             Ok(quota) => Some(quota),
             Err(error) => {
                 eprintln!("lab: the gateway keeps its whole core: {error:#}");
