@@ -1,12 +1,13 @@
 //! The command line: arguments in, exit code out.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, demo, quota, revocation, role, storm, throughput};
+use crate::{compare, demo, quota, revocation, role, soak, storm, throughput};
 
 /// Shows and measures Fleetgate on this machine.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ enum Command {
     Storm(storm::Arguments),
     /// Send large bodies each way through the gateway and HAProxy, and compare rates, CPU and memory
     Throughput(throughput::Arguments),
+    /// Mixed traffic with faults for a long time: nothing may leak, and every request must be accounted for
+    Soak(soak::Arguments),
     /// The gateway, as a child of this program
     #[command(hide = true, name = role::GATEWAY, disable_help_flag = true)]
     Gateway {
@@ -42,7 +45,7 @@ enum Command {
     },
     /// The upstream, as a child of this program
     #[command(hide = true, name = role::UPSTREAM)]
-    Upstream,
+    Upstream { address: Option<SocketAddr> },
     /// What wakes up often, as a child of this program
     #[command(hide = true, name = role::METRONOME)]
     Metronome,
@@ -82,8 +85,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Revocation(arguments) => revocation::execute(&arguments),
         Command::Storm(arguments) => storm::execute(&arguments),
         Command::Throughput(arguments) => throughput::execute(&arguments),
+        Command::Soak(arguments) => soak::execute(&arguments),
         Command::Gateway { arguments } => return role::gateway(arguments),
-        Command::Upstream => role::upstream().map(|()| Exit::Passed),
+        Command::Upstream { address } => role::upstream(address).map(|()| Exit::Passed),
         Command::Metronome => quota::metronome()
             .map(|()| Exit::Passed)
             .map_err(anyhow::Error::from),

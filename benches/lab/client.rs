@@ -64,15 +64,20 @@ pub(crate) fn server_name() -> ServerName<'static> {
     ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-/// Connects, and makes one request.
-pub(crate) async fn connect(client: &Client, address: SocketAddr) -> anyhow::Result<Connection> {
+/// Connects, and asks nothing yet.
+pub(crate) async fn open(client: &Client, address: SocketAddr) -> anyhow::Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let connector = TlsConnector::from(Arc::clone(&client.configuration));
-    let mut connection = connector
+    connector
         .connect(server_name(), stream)
         .await
-        .context("no handshake")?;
+        .context("no handshake")
+}
+
+/// Connects, and makes one request.
+pub(crate) async fn connect(client: &Client, address: SocketAddr) -> anyhow::Result<Connection> {
+    let mut connection = open(client, address).await?;
     ask(&mut connection).await.context("no answer")?;
     Ok(connection)
 }

@@ -5,7 +5,8 @@
 //!     ├▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
 //!     ├▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
 //!     ├▶ storm ──▶ report, page         more devices at once than can be served
-//!     └▶ throughput ─▶ report, page     large bodies each way
+//!     ├▶ throughput ─▶ report, page     large bodies each way
+//!     └▶ soak ───▶ report, page           a long time with faults
 //!            │
 //!          child: gateway, upstream, peers     processes of their own, so that their CPU is measured apart
 //! ```
@@ -37,6 +38,7 @@ mod revocation;
 mod role;
 mod session;
 mod signals;
+mod soak;
 mod statistics;
 mod storm;
 mod table;

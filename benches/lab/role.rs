@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -32,10 +32,11 @@ pub(crate) fn gateway(arguments: Vec<OsString>) -> ExitCode {
     gateway::cli::execute(gateway::cli::Arguments::parse_from(command_line))
 }
 
-/// An upstream on a free port of loopback.
-pub(crate) fn upstream() -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .context("cannot listen on a free port of 127.0.0.1")?;
+/// An upstream at `address`, or on a free port of loopback.
+pub(crate) fn upstream(address: Option<SocketAddr>) -> anyhow::Result<()> {
+    let address = address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+    let listener =
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     println!("{LISTENING}{}", listener.local_addr()?);
     let (closed, stop) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {
