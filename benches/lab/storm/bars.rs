@@ -57,12 +57,15 @@ pub(super) fn bars(choices: &Choices, findings: &Findings) -> Vec<Bar> {
         .iter()
         .find(|phase| matches!(phase.kind, Kind::Storm(factor) if factor > 2.0))
         .map_or(before.resident_bytes, |phase| phase.resident_bytes);
-    bars.push(always(
-        "memory at the end above that after the first storm of five times the capacity",
-        (after.resident_bytes as f64 - first as f64) / 1e6,
-        MEMORY_MB,
-        "MB",
-    ));
+    bars.push(
+        always(
+            "memory at the end above that after the first storm of five times the capacity",
+            (after.resident_bytes as f64 - first as f64) / 1e6,
+            MEMORY_MB,
+            "MB",
+        )
+        .timed(judged),
+    );
     bars
 }
 
