@@ -1,12 +1,13 @@
 //! The command line: arguments in, exit code out.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, continuity, demo, revocation, role};
+use crate::{compare, continuity, demo, quota, revocation, role, soak, storm, throughput};
 
 /// Shows and measures Fleetgate on this machine.
 #[derive(Debug, Parser)]
@@ -32,6 +33,12 @@ enum Command {
     Revocation(revocation::Arguments),
     /// Reload the gateway ten times under load, restart it by a take-over, and see whether anything is lost
     Continuity(continuity::Arguments),
+    /// Offer the gateway two and five times what it can serve, and measure who is served and who waits
+    Storm(storm::Arguments),
+    /// Send large bodies each way through the gateway and HAProxy, and compare rates, CPU and memory
+    Throughput(throughput::Arguments),
+    /// Mixed traffic with faults for a long time: nothing may leak, and every request must be accounted for
+    Soak(soak::Arguments),
     /// The gateway, as a child of this program
     #[command(hide = true, name = role::GATEWAY, disable_help_flag = true)]
     Gateway {
@@ -40,7 +47,10 @@ enum Command {
     },
     /// The upstream, as a child of this program
     #[command(hide = true, name = role::UPSTREAM)]
-    Upstream,
+    Upstream { address: Option<SocketAddr> },
+    /// What wakes up often, as a child of this program
+    #[command(hide = true, name = role::METRONOME)]
+    Metronome,
     /// A program that ends with this one
     #[command(hide = true, name = role::TIED, disable_help_flag = true)]
     Tied {
@@ -76,8 +86,14 @@ pub(crate) fn main() -> ExitCode {
         Command::Compare(arguments) => compare::execute(&arguments),
         Command::Revocation(arguments) => revocation::execute(&arguments),
         Command::Continuity(arguments) => continuity::execute(&arguments),
+        Command::Storm(arguments) => storm::execute(&arguments),
+        Command::Throughput(arguments) => throughput::execute(&arguments),
+        Command::Soak(arguments) => soak::execute(&arguments),
         Command::Gateway { arguments } => return role::gateway(arguments),
-        Command::Upstream => role::upstream().map(|()| Exit::Passed),
+        Command::Upstream { address } => role::upstream(address).map(|()| Exit::Passed),
+        Command::Metronome => quota::metronome()
+            .map(|()| Exit::Passed)
+            .map_err(anyhow::Error::from),
         Command::Tied {
             parent,
             program,

@@ -5,8 +5,8 @@
 mod html;
 mod operation;
 mod report;
-mod running;
-mod server;
+pub(crate) mod running;
+pub(crate) mod server;
 mod text;
 
 use std::net::{Ipv4Addr, SocketAddr};

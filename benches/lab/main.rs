@@ -4,7 +4,10 @@
 //! cli ─▶ demo ────▶ report, page        what a newcomer sees first
 //!     ├▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
 //!     ├▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
-//!     └▶ continuity ─▶ report           whether reloads and a restart lose anything
+//!     ├▶ continuity ─▶ report           whether reloads and a restart lose anything
+//!     ├▶ storm ──▶ report, page         more devices at once than can be served
+//!     ├▶ throughput ─▶ report, page     large bodies each way
+//!     └▶ soak ───▶ report, page           a long time with faults
 //!            │
 //!          child: gateway, upstream, peers     processes of their own, so that their CPU is measured apart
 //! ```
@@ -13,9 +16,12 @@
 //! judged is loadgen's business.
 
 mod admin;
+mod bar;
 mod build_profile;
 mod child;
+mod circumstances;
 mod cli;
+mod client;
 mod compare;
 mod continuity;
 mod cores;
@@ -28,12 +34,17 @@ mod number;
 mod order;
 mod output;
 mod page;
+mod quota;
+mod resources;
 mod revocation;
 mod role;
 mod session;
 mod signals;
+mod soak;
 mod statistics;
+mod storm;
 mod table;
+mod throughput;
 mod upstream_process;
 
 // The gateway under test runs inside this program: it must have the allocator that it ships with.

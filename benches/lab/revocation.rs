@@ -10,14 +10,12 @@
 
 mod bar;
 mod choices;
-mod client;
 mod client_hello;
 mod cost;
 mod held;
 mod html;
 mod lists;
 mod live;
-mod memory;
 mod operation;
 mod reconnect;
 mod report;

@@ -1,4 +1,4 @@
-//! What this program is when it has started itself again: the gateway, the upstream, or a peer.
+//! What this program is when it has started itself again: the gateway, the upstream, a metronome, or a peer.
 //!
 //! Only the `lab` binary is built by `cargo lab`, and what is measured must be a process of its own. Gateway and upstream
 //! end when their standard input closes, and the laboratory holds the other end; peers are ended by the kernel. Even
@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 pub(crate) const GATEWAY: &str = "as-gateway";
 /// Subcommand of the upstream's role.
 pub(crate) const UPSTREAM: &str = "as-upstream";
+/// Subcommand of what makes a quota fine-grained.
+pub(crate) const METRONOME: &str = "as-metronome";
 /// Subcommand that becomes another program.
 pub(crate) const TIED: &str = "as-tied";
 /// What the upstream says before its address.
@@ -30,10 +32,11 @@ pub(crate) fn gateway(arguments: Vec<OsString>) -> ExitCode {
     gateway::cli::execute(gateway::cli::Arguments::parse_from(command_line))
 }
 
-/// An upstream on a free port of loopback.
-pub(crate) fn upstream() -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .context("cannot listen on a free port of 127.0.0.1")?;
+/// An upstream at `address`, or on a free port of loopback.
+pub(crate) fn upstream(address: Option<SocketAddr>) -> anyhow::Result<()> {
+    let address = address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+    let listener =
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     println!("{LISTENING}{}", listener.local_addr()?);
     let (closed, stop) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {

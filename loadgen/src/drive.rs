@@ -15,6 +15,7 @@ mod failure;
 mod limits;
 mod observed;
 mod open;
+mod payload;
 mod release;
 mod shard;
 mod stop;

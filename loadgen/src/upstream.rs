@@ -7,6 +7,7 @@
 //! | `/delay/MS` | `ok` after so many milliseconds |
 //! | `/status/CODE` | that status |
 //! | `/bytes/N` | N bytes, streamed |
+//! | `/sink` | the length of the request's body, once it is read to its end and thrown away |
 //! | `/reset` | nothing: the connection is closed abruptly |
 //! | anything else | `ok` |
 //!

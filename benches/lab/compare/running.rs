@@ -23,19 +23,19 @@ const DESCRIPTORS: u64 = 19_000;
 
 /// A server and the program that is to be run for it; the gateway needs none.
 #[derive(Debug, Clone)]
-pub(super) struct Installed {
-    pub(super) server: Server,
-    pub(super) program: PathBuf,
-    pub(super) version: String,
+pub(crate) struct Installed {
+    pub(crate) server: Server,
+    pub(crate) program: PathBuf,
+    pub(crate) version: String,
 }
 
 /// A running server. Dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     /// Where devices connect.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// All its processes.
-    pub(super) pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
     _process: Process,
 }
 
@@ -47,7 +47,7 @@ enum Process {
 
 impl Running {
     /// Starts `installed` before `upstream`; `name` tells its folder and logs from those of other instances.
-    pub(super) fn start(
+    pub(crate) fn start(
         installed: &Installed,
         name: &str,
         work: &Path,

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Laboratory;
 use super::lists::LONG;
-use super::memory::{Resident, resident};
 use super::operation::Operation;
 use crate::gateway_process::{GatewayProcess, Variation};
 use crate::order::Orders;
+use crate::resources::{Resident, resident};
 
 /// Which of the two gateways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

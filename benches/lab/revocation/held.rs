@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{timeout, timeout_at};
 
-use super::client::{self, Client, Connection};
+use crate::client::{self, Client, Connection};
 
 /// Handshakes at a time.
 const AT_A_TIME: usize = 64;

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::Laboratory;
-use super::client;
 use super::held::{Held, What};
 use super::lists::Lists;
 use crate::admin;
+use crate::client;
 use crate::gateway_process::{PKI, Variation};
 
 /// Longest wait for the last connection to end, and for the last answer.

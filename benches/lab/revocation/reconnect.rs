@@ -8,9 +8,9 @@ use rustls::ClientConnection;
 use serde::{Deserialize, Serialize};
 
 use super::Laboratory;
-use super::client::{self, Client};
 use super::client_hello::ticket_length;
 use super::operation::Operation;
+use crate::client::{self, Client};
 use crate::gateway_process::{PKI, Variation};
 
 /// What tickets carry.

@@ -38,21 +38,26 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// `256`, `64KiB`, `1MiB`.
+/// `256`, `64KiB`, `1MiB`, `1GiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text.get(digits.len()..) {
         Some("" | "B") => 1,
         Some("KiB") => 1 << 10,
         Some("MiB") => 1 << 20,
-        _ => return Err(format!("`{text}` is not a size; write 256, 64KiB or 1MiB")),
+        Some("GiB") => 1 << 30,
+        _ => {
+            return Err(format!(
+                "`{text}` is not a size; write 256, 64KiB, 1MiB or 1GiB"
+            ));
+        }
     };
     digits
         .parse::<usize>()
         .ok()
         .and_then(|number| number.checked_mul(factor))
-        .filter(|bytes| *bytes <= 64 << 20)
-        .ok_or_else(|| format!("`{text}` is not a size of at most 64MiB"))
+        .filter(|bytes| *bytes <= 64 << 30)
+        .ok_or_else(|| format!("`{text}` is not a size of at most 64GiB"))
 }
 
 /// A count of at least one.
@@ -175,8 +180,9 @@ mod tests {
                 .all(|text| rate(text).is_err())
         );
         assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("1GiB"), Ok(1 << 30));
         assert!(
-            ["", "x", "-1", "1GB", "65MiB", "99999999999999999999"]
+            ["", "x", "-1", "1GB", "65GiB", "99999999999999999999"]
                 .iter()
                 .all(|text| size(text).is_err())
         );

@@ -3,9 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
@@ -13,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::observed::{Observation, Observed};
 use super::open::OpenConnections;
+use super::payload::Payload;
 use crate::measure::{Attempt, Cause};
 use crate::plan::{Plan, Protocol};
 
@@ -31,8 +31,8 @@ pub(crate) struct Connection {
 
 #[derive(Debug)]
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Payload>),
+    Http2(http2::SendRequest<Payload>),
     Closed,
 }
 
@@ -114,7 +114,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the whole response; returns its status.
-    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<u16, Cause> {
+    pub(crate) async fn exchange(&mut self, request: Request<Payload>) -> Result<u16, Cause> {
         let response = match &mut self.sender {
             Sender::Http1(sender) => match sender.ready().await {
                 Ok(()) => sender.send_request(request).await,
@@ -158,7 +158,7 @@ fn cause(observation: &Observation) -> Cause {
 pub(crate) struct Requests {
     uri: Uri,
     headers: HeaderMap,
-    payload: Bytes,
+    payload_bytes: u64,
 }
 
 impl Requests {
@@ -182,19 +182,15 @@ impl Requests {
         Some(Requests {
             uri,
             headers,
-            payload: Bytes::from(vec![b'x'; plan.payload_bytes]),
+            payload_bytes: plan.payload_bytes as u64,
         })
     }
 
     /// A telemetry POST, or a GET without body; with nothing to post it is a GET too.
-    pub(crate) fn make(&self, post: bool) -> Request<Full<Bytes>> {
-        let post = post && !self.payload.is_empty();
-        let body = if post {
-            self.payload.clone()
-        } else {
-            Bytes::new()
-        };
-        let mut request = Request::new(Full::new(body));
+    pub(crate) fn make(&self, post: bool) -> Request<Payload> {
+        let post = post && self.payload_bytes > 0;
+        let length = if post { self.payload_bytes } else { 0 };
+        let mut request = Request::new(Payload::new(length));
         if post {
             *request.method_mut() = Method::POST;
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::json;
 
@@ -47,6 +48,7 @@ pub(super) async fn to(
     let number = argument.parse::<u64>();
     Ok(match (first, number) {
         ("echo", _) => echo(request),
+        ("sink", _) => sink(request).await,
         ("headers", _) => headers(&request, kept),
         ("delay", Ok(milliseconds)) => {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
@@ -93,6 +95,17 @@ fn echo(request: Request<Incoming>) -> Response<ReplyBody> {
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
     response
+}
+
+/// Reads the body to its end; one that breaks off is answered as far as it came, if anybody still listens.
+async fn sink(request: Request<Incoming>) -> Response<ReplyBody> {
+    let mut body = request.into_body();
+    let mut length = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        length += frame.data_ref().map_or(0, Bytes::len);
+    }
+    let text = Bytes::from(format!("{length}\n"));
+    Response::new(ReplyBody::Once(Some(text)))
 }
 
 /// The head as it was received: exact names and values, in order, duplicates kept.

@@ -51,6 +51,14 @@ fn echo_returns_the_body() {
 }
 
 #[test]
+fn sink_says_how_much_it_took() {
+    let request =
+        "POST /sink HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
+    assert!(ask(&upstream(), request).unwrap().ends_with("\r\n\r\n5\n"));
+    assert!(get(&upstream(), "/sink").ends_with("\r\n\r\n0\n"));
+}
+
+#[test]
 fn headers_are_told_exactly_as_received() {
     let request = "GET /headers?q HTTP/1.1\r\nHost: a\r\nX-Device-Id: one\r\nB: 2\r\nx-device-id:  two \r\n\
                    Connection: close\r\n\r\n";

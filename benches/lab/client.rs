@@ -23,21 +23,21 @@ const REQUEST: &[u8] = b"GET /telemetry HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const LONGEST_RESPONSE: usize = 64 * 1024;
 
 /// A device's end of a connection.
-pub(super) type Connection = TlsStream<TcpStream>;
+pub(crate) type Connection = TlsStream<TcpStream>;
 
 /// A device that can connect.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     /// Its number in the fleet.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// Its side of TLS.
-    pub(super) configuration: Arc<ClientConfig>,
+    pub(crate) configuration: Arc<ClientConfig>,
     /// Keeps its credentials and its ticket.
-    pub(super) device: Arc<Device>,
+    pub(crate) device: Arc<Device>,
 }
 
 /// The first `count` devices of the fleet in `pki`.
-pub(super) fn fleet(pki: &Path, count: usize) -> anyhow::Result<Vec<Client>> {
+pub(crate) fn fleet(pki: &Path, count: usize) -> anyhow::Result<Vec<Client>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let anchors = Arc::new(trust_anchors(pki)?);
     let devices = devices_of_shard(&device_files(pki, Some(count))?, 0, 1, &provider)?;
@@ -60,25 +60,30 @@ pub(super) fn fleet(pki: &Path, count: usize) -> anyhow::Result<Vec<Client>> {
 }
 
 /// The name that the server's certificate has.
-pub(super) fn server_name() -> ServerName<'static> {
+pub(crate) fn server_name() -> ServerName<'static> {
     ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-/// Connects, and makes one request.
-pub(super) async fn connect(client: &Client, address: SocketAddr) -> anyhow::Result<Connection> {
+/// Connects, and asks nothing yet.
+pub(crate) async fn open(client: &Client, address: SocketAddr) -> anyhow::Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let connector = TlsConnector::from(Arc::clone(&client.configuration));
-    let mut connection = connector
+    connector
         .connect(server_name(), stream)
         .await
-        .context("no handshake")?;
+        .context("no handshake")
+}
+
+/// Connects, and makes one request.
+pub(crate) async fn connect(client: &Client, address: SocketAddr) -> anyhow::Result<Connection> {
+    let mut connection = open(client, address).await?;
     ask(&mut connection).await.context("no answer")?;
     Ok(connection)
 }
 
 /// Makes a request and reads its answer, which must be 200.
-pub(super) async fn ask(connection: &mut Connection) -> io::Result<()> {
+pub(crate) async fn ask(connection: &mut Connection) -> io::Result<()> {
     connection.write_all(REQUEST).await?;
     connection.flush().await?;
     let mut response = Vec::new();
