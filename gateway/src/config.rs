@@ -3,6 +3,7 @@
 //! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
 //! at once, each with the key to change.
 
+mod admission;
 mod listener;
 mod route;
 mod section;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 
+use crate::admission::queue;
 use crate::headers::token::{DEFAULT_HEADER, TokenError, TokenSettings};
 use crate::tls;
 use crate::tls::resumption;
@@ -80,6 +82,8 @@ pub struct Settings {
     pub headers: headers::Settings,
     /// Bounds on handshakes.
     pub handshake: handshake::Settings,
+    /// Who may start one, when many come.
+    pub queue: queue::Settings,
     /// Bounds on a device's side of a connection.
     pub serve: serve::Settings,
     /// Bounds on a request.
@@ -283,14 +287,16 @@ fn settings(
         max_certificates: limits.integer("presented_certificates", 10, 1, 100),
         max_bytes: limits.size("presented_bytes", 32 * 1024),
     };
+    let handshake_timeout = timeouts.duration("handshake", Duration::from_secs(10));
     let settings = Settings {
         headers: headers::Settings {
             client_cert_chain: identity.boolean("client_cert_chain", false),
             forwarded: identity.boolean("forwarded", false),
         },
         handshake: handshake::Settings {
-            timeout: timeouts.duration("handshake", Duration::from_secs(10)),
+            timeout: handshake_timeout,
         },
+        queue: admission::read(file, handshake_timeout),
         serve: serve::Settings {
             request_head_timeout: timeouts.duration("request_head", Duration::from_secs(10)),
             idle_timeout: timeouts.duration("idle", Duration::from_secs(5 * 60)),
@@ -305,7 +311,7 @@ fn settings(
     };
     let token = token(&mut identity, base);
     let max_connections = limits.optional_integer("connections", 1, 10_000_000);
-    let max_handshakes = limits.integer("handshakes", 1000, 1, 10_000_000);
+    let max_handshakes = limits.integer("handshakes", 10_000, 1, 10_000_000);
     limits.finish();
     timeouts.finish();
     identity.finish();

@@ -3,6 +3,7 @@
 //! Labels are closed lists; no device id is ever in one. Hot paths touch handles only: no look-up by name, no allocation.
 //! It serves nothing itself; `admin` renders what is here.
 
+mod admission;
 mod describe;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,8 @@ use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
 use crate::verify::Refusal;
 use crate::verify::revocation::ListInfo;
+
+pub use admission::Admission;
 
 /// How fetching a revocation list can end, besides the errors of [`FetchError`].
 const LIST_FETCHES: [&str; 4] = ["ok", "not_modified", "unusable_list", "internal"];
@@ -165,6 +168,14 @@ impl Registrar<'_> {
         self.0.register_gauge(&Self::key(name, labels), &METADATA)
     }
 
+    fn shed(&self) -> Vec<(Shed, Counter)> {
+        let counter = |reason: Shed| {
+            let labels = [("stage", "admission"), ("reason", reason.label())];
+            (reason, self.counter("gateway_shed_total", &labels))
+        };
+        Shed::ALL.map(counter).into()
+    }
+
     fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
         self.0
             .register_histogram(&Self::key(name, labels), &METADATA)
@@ -225,17 +236,7 @@ impl Metrics {
             .iter()
             .map(|name| Listener::register(&register, name, tickets()))
             .collect();
-        let shed = Shed::ALL
-            .map(|reason| {
-                (
-                    reason,
-                    register.counter(
-                        "gateway_shed_total",
-                        &[("stage", "admission"), ("reason", reason.label())],
-                    ),
-                )
-            })
-            .into();
+        let shed = register.shed();
         let denied = Denied::ALL
             .map(|reason| {
                 (
@@ -300,6 +301,11 @@ impl Metrics {
             shown_issuers: Mutex::default(),
             recorder,
         }))
+    }
+
+    /// The handles of the queue for turns.
+    pub fn admission(&self) -> Admission {
+        Admission::register(&Registrar(&self.recorder))
     }
 
     /// The handles of one upstream; the same name gives the same counters.
@@ -464,6 +470,11 @@ impl Listener {
         Open(self.open.clone())
     }
 
+    /// Counts a device that left before its turn came.
+    pub fn gave_up(&self) {
+        self.failed(Kind::Full, Failure::GaveUp);
+    }
+
     /// Counts a handshake and what it did with tickets and the cache.
     pub fn handshake(&self, report: &Report) {
         match report.failure {
@@ -477,16 +488,7 @@ impl Listener {
                     seconds.record(report.took.as_secs_f64());
                 }
             }
-            Some(failure) => {
-                let label = failure.label();
-                let counted = self
-                    .handshakes_failed
-                    .iter()
-                    .find(|(kind, reason, _)| *kind == report.kind && *reason == label);
-                if let Some((.., counter)) = counted {
-                    counter.increment(1);
-                }
-            }
+            Some(failure) => self.failed(report.kind, failure),
         }
         if report.resumed {
             self.tickets.accepted.increment(1);
@@ -503,6 +505,19 @@ impl Listener {
         self.tickets
             .issued
             .increment(u64::from(report.tickets_issued));
+    }
+}
+
+impl Listener {
+    fn failed(&self, kind: Kind, failure: Failure) {
+        let label = failure.label();
+        let counted = self
+            .handshakes_failed
+            .iter()
+            .find(|(of, reason, _)| *of == kind && *reason == label);
+        if let Some((.., counter)) = counted {
+            counter.increment(1);
+        }
     }
 }
 

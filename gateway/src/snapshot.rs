@@ -74,6 +74,7 @@ pub struct Snapshot {
     settings: Settings,
     domains: Arc<Domains>,
     server_config: Arc<ServerConfig>,
+    hooks: Arc<Hooks>,
     router: Router,
     upstreams: Vec<upstream::Settings>,
     signer: Option<Arc<Signer>>,
@@ -117,14 +118,16 @@ impl Snapshot {
         let domains = sessions.iter().map(DomainSessions::domain).cloned();
         let domains = Arc::new(Domains::new(domains.collect()));
         let hooks = Hooks::new(Arc::clone(&domains), sessions, config.resumption.clone());
+        let hooks = Arc::new(hooks);
         let alpn = [ALPN_H2, ALPN_HTTP11];
-        let server_config = tls::server_config(&config.tls, &alpn, Arc::new(hooks))
+        let server_config = tls::server_config(&config.tls, &alpn, Arc::clone(&hooks))
             .map_err(|error| vec![error.into()])?;
         let snapshot = Self {
             generation,
             settings: config.settings,
             domains,
             server_config: Arc::new(server_config),
+            hooks,
             router: Router::new(config.routes.clone()),
             upstreams: config.upstreams.clone(),
             signer,
@@ -150,6 +153,11 @@ impl Snapshot {
     /// The TLS configuration.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server_config)
+    }
+
+    /// The trust domains' side of handshakes.
+    pub fn hooks(&self) -> &Arc<Hooks> {
+        &self.hooks
     }
 
     /// The routes.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -30,6 +29,9 @@ use crate::upstream::Upstream;
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
 /// at the sockets after each turn anyway.
 const EVENT_INTERVAL: u32 = 31;
+
+/// How many connections are accepted between two looks at the sockets, when there are as many: less work than a turn.
+const ACCEPTS_AT_ONCE: u32 = 8;
 
 /// What a worker is given.
 pub struct Start {
@@ -75,9 +77,14 @@ impl Worker {
     }
 
     /// What a handshake that begins now goes by.
-    pub fn handshake_configuration(&self) -> (Arc<ServerConfig>, handshake::Settings) {
+    pub fn handshake_configuration(&self) -> handshake::Configuration {
         let snapshot = self.snapshot();
-        (snapshot.server_config(), snapshot.settings().handshake)
+        self.turns.set(snapshot.settings().queue);
+        handshake::Configuration {
+            tls: snapshot.server_config(),
+            hooks: Arc::clone(snapshot.hooks()),
+            settings: snapshot.settings().handshake,
+        }
     }
 
     /// Asks a responder about the certificate that `handshaked` is of, where its trust domain wants that.
@@ -180,17 +187,22 @@ pub fn run(start: Start) -> io::Result<()> {
 }
 
 async fn serve(start: Start) -> io::Result<()> {
+    let queue = start.snapshot.load().settings().queue;
+    let turns = Turns::new(queue, start.metrics.admission());
     let worker = Rc::new(Worker {
         unrouted: start.metrics.upstream(""),
         snapshot: start.snapshot,
         metrics: start.metrics,
         admission: Admission::new(start.admission),
-        turns: Rc::default(),
+        turns: Rc::new(turns),
         drain: Drain::default(),
         live: Rc::default(),
         upstreams: RefCell::default(),
     });
-    tokio::task::spawn_local(Rc::clone(worker.turns()).keep());
+    let resuming = Rc::clone(&worker);
+    tokio::task::spawn_local(Rc::clone(worker.turns()).keep(move |parked, turn| {
+        connection::resume(&resuming, parked, turn);
+    }));
     tokio::task::spawn_local(keep_reviewing(Rc::clone(&worker), start.trust_changed));
     let mut accepting = Vec::new();
     for (index, socket) in start.sockets.into_iter().enumerate() {
@@ -207,7 +219,10 @@ async fn serve(start: Start) -> io::Result<()> {
         tokio::select! {
             // The sender being gone means that the process is going.
             _ = stop.wait_for(|stop| *stop) => break,
-            _ = sweep.tick() => worker.sweep(),
+            _ = sweep.tick() => {
+                worker.sweep();
+                worker.turns.show();
+            }
         }
     }
     worker.drain.start();
@@ -263,13 +278,16 @@ async fn review(worker: &Worker) {
 }
 
 async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) {
+    let mut accepts = 0_u32;
     loop {
         tokio::select! {
             biased;
             () = worker.drain.started() => break,
-            accepted = listener::accept(&listener) => {
-                tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
-            }
+            () = accept_next(&worker, index, &listener) => {}
+        }
+        accepts = accepts.wrapping_add(1);
+        if accepts.is_multiple_of(ACCEPTS_AT_ONCE) {
+            tokio::task::yield_now().await;
         }
     }
     // Closing the socket resets whoever waits in the kernel's queue; they were promised nothing, but they can be served.
@@ -277,6 +295,37 @@ async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) {
         let accepted = listener::Accepted::new(tcp, peer, clock::now());
         tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
     }
+}
+
+async fn accept_next(worker: &Rc<Worker>, index: usize, listener: &TcpListener) {
+    if worker.turns.is_storm() {
+        // Who waited there would be first come, first served, and of an age that nobody knows.
+        listener::set_backlog(listener, listener::STORM_BACKLOG);
+        while worker.turns.is_storm() {
+            accept_in_storm(worker, index, listener).await;
+        }
+        listener::set_backlog(listener, listener::BACKLOG);
+    }
+    let accepted = listener::accept(listener).await;
+    tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
+}
+
+/// Accepts who waits, and lets the others gather for a moment: together they cost less.
+async fn accept_in_storm(worker: &Rc<Worker>, index: usize, listener: &TcpListener) {
+    /// Short against any device's patience, and long enough for several to come.
+    const MOMENT: Duration = Duration::from_millis(4);
+    for nth in 0..ACCEPTS_AT_ONCE {
+        let Some(accepted) = listener::accept_waiting(listener) else {
+            return tokio::time::sleep(MOMENT).await;
+        };
+        if nth == 0 {
+            // It is noticed when these give up, and so how patient devices are.
+            tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
+        } else {
+            connection::park(worker, index, accepted);
+        }
+    }
+    tokio::task::yield_now().await;
 }
 
 async fn drained(worker: &Worker, grace: Duration) {

@@ -262,13 +262,16 @@ fn the_configuration_opens_nothing() {
 }
 
 /// The stages that only compute.
-const PURE: [&str; 18] = [
+const PURE: [&str; 21] = [
     "fetch/schedule",
     "identity",
     "authorize",
     "route",
     "headers",
+    "admission/patience",
     "admission/queue",
+    "admission/spread",
+    "tls/hello",
     "upstream/balance",
     "upstream/health",
     "verify/authority",

@@ -79,6 +79,18 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Until the first list in force of the issuer runs out; negative when it has.",
         ),
         (
+            "gateway_admission_waiting",
+            "Connections that wait for a turn of public-key work.",
+        ),
+        (
+            "gateway_admission_newest_first",
+            "1 while the newest hellos go first, because not all can be served.",
+        ),
+        (
+            "gateway_admission_patience_seconds",
+            "The age at which devices give up, as far as they have shown it.",
+        ),
+        (
             "gateway_upstream_connections_open",
             "Connections open to upstreams.",
         ),
@@ -90,6 +102,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
         (
             "gateway_handshake_seconds",
             "From accept to the end of a successful handshake.",
+        ),
+        (
+            "gateway_admission_wait_seconds",
+            "From asking for a turn of public-key work to its beginning, of those who had to wait and got one.",
         ),
         (
             "gateway_request_seconds",
