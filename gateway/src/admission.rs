@@ -3,15 +3,20 @@
 //! Two bounds. Handshakes in progress are bounded generously, because a slot held while a distant device thinks costs
 //! memory only. Public-key work is bounded strictly: one turn at a time in each worker, with a look at the sockets between
 //! turns ([`turns`]), so that established connections never wait for more than a turn or so. The order in which turns are
-//! given is the pure [`queue`]. It does not know what a turn computes.
+//! given, and who is too late for one, is decided by the pure [`queue`], which goes by the [`patience`] that devices show.
+//! It does not know what a turn computes.
 
+pub mod parked;
+pub mod patience;
 pub mod queue;
+pub mod spread;
 pub mod turns;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::listener::Accepted;
+use turns::Turns;
 
 /// Bounds of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +34,20 @@ pub enum Shed {
     Connections,
     /// [`Settings::max_handshakes`] are in progress.
     Handshakes,
+    /// By the time of its turn, the device would leave before it is served.
+    TooLate,
 }
 
 impl Shed {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 2] = [Self::Connections, Self::Handshakes];
+    pub const ALL: [Self; 3] = [Self::Connections, Self::Handshakes, Self::TooLate];
 
     /// The metric label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Connections => "too_many_connections",
             Self::Handshakes => "too_many_handshakes",
+            Self::TooLate => "too_late",
         }
     }
 }
@@ -83,6 +91,21 @@ impl Admitted {
         self.accepted.peer()
     }
 
+    /// When it was accepted.
+    pub(crate) fn at(&self) -> std::time::Instant {
+        self.accepted.at()
+    }
+
+    /// The socket, where the runtime does not poll it yet.
+    pub(crate) fn unregistered(&self) -> Option<&std::net::TcpStream> {
+        self.accepted.unregistered()
+    }
+
+    /// Ends the connection by a reset.
+    pub(crate) fn reset(self) {
+        self.accepted.reset();
+    }
+
     /// What was accepted; the slot of the handshake, to be dropped with it; the slot of the connection.
     pub(crate) fn into_parts(self) -> (Accepted, Slot, Slot) {
         (self.accepted, self.handshake, self.connection)
@@ -104,21 +127,22 @@ impl Admission {
         self.connections.get()
     }
 
-    /// Admits `accepted` to its handshake.
+    /// Admits `accepted` to its handshake. Where a bound is reached while more come than can be served, the one who waits
+    /// longest for `turns` makes room for it.
     ///
     /// # Errors
     /// The connection is shed: it was reset before any cryptography, so the device learns at once.
-    pub fn admit(&self, accepted: Accepted) -> Result<Admitted, Shed> {
-        let shed = if self.connections.get() >= self.settings.max_connections {
+    pub fn admit(&self, accepted: Accepted, turns: &Turns) -> Result<Admitted, Shed> {
+        let full = if self.connections.get() >= self.settings.max_connections {
             Some(Shed::Connections)
         } else if self.handshakes.get() >= self.settings.max_handshakes {
             Some(Shed::Handshakes)
         } else {
             None
         };
-        if let Some(shed) = shed {
+        if let Some(reason) = full.filter(|reason| !turns.make_room(*reason)) {
             accepted.reset();
-            return Err(shed);
+            return Err(reason);
         }
         Ok(Admitted {
             accepted,

@@ -3,6 +3,7 @@
 //! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
 //! at once, each with the key to change.
 
+mod admission;
 mod limits;
 mod listener;
 mod route;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 
+use crate::admission::queue;
 use crate::headers::token::{DEFAULT_HEADER, TokenError, TokenSettings};
 use crate::limits::{Capacity, device, source};
 use crate::tls;
@@ -84,6 +86,8 @@ pub struct Settings {
     pub headers: headers::Settings,
     /// Bounds on handshakes.
     pub handshake: handshake::Settings,
+    /// Who may start one, when many come.
+    pub queue: queue::Settings,
     /// Bounds on a device's side of a connection.
     pub serve: serve::Settings,
     /// Bounds on a request.
@@ -305,7 +309,6 @@ fn settings(
 ) -> (Settings, verify::Settings, Option<Token>, Bounds) {
     let mut admission = file.table("admission", false);
     let (source_limits, sources) = limits::sources(&mut admission);
-    admission.finish();
     let mut limits = file.table("limits", false);
     let mut timeouts = file.table("timeouts", false);
     let mut identity = file.table("identity_headers", false);
@@ -314,14 +317,16 @@ fn settings(
         max_certificates: limits.integer("presented_certificates", 10, 1, 100),
         max_bytes: limits.size("presented_bytes", 32 * 1024),
     };
+    let handshake_timeout = timeouts.duration("handshake", Duration::from_secs(10));
     let settings = Settings {
         headers: headers::Settings {
             client_cert_chain: identity.boolean("client_cert_chain", false),
             forwarded: identity.boolean("forwarded", false),
         },
         handshake: handshake::Settings {
-            timeout: timeouts.duration("handshake", Duration::from_secs(10)),
+            timeout: handshake_timeout,
         },
+        queue: admission::read(admission, handshake_timeout),
         serve: serve::Settings {
             request_head_timeout: timeouts.duration("request_head", Duration::from_secs(10)),
             idle_timeout: timeouts.duration("idle", Duration::from_secs(5 * 60)),
@@ -341,7 +346,7 @@ fn settings(
     let token = token(&mut identity, base);
     let bounds = Bounds {
         connections: limits.optional_integer("connections", 1, 10_000_000),
-        handshakes: limits.integer("handshakes", 1000, 1, 10_000_000),
+        handshakes: limits.integer("handshakes", 10_000, 1, 10_000_000),
         remembered: Capacity { devices, sources },
     };
     limits.finish();

@@ -4,25 +4,40 @@
 //! It drives the protocol under a deadline and asks for a turn before each piece of public-key work. Who is trusted is
 //! decided in `trust`; whether the device is served is decided after this, in `authorize`.
 
+mod opening;
+
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::{AlertDescription, Error, HandshakeKind, ServerConfig};
 
 use crate::admission::queue::Kind as TurnKind;
-use crate::admission::turns::Turns;
-use crate::admission::{Admitted, Slot};
+use crate::admission::turns::{Turn, Turns};
+use crate::admission::{Admitted, Shed, Slot};
 use crate::clock;
-use crate::listener::Accepted;
+use crate::listener;
 use crate::live::Peer;
 use crate::ocsp::subject::Subject;
-use crate::tls::session::Session;
+use crate::tls::hello::ClientHello;
+use crate::tls::session::{Hooks, Session};
 use crate::tls::stream::TlsStream;
 use crate::tls::{ALPN_H2, resumption};
 use crate::trust::revocation::Finding;
 use crate::trust::{CacheResult, ClientAuth};
 use crate::verify::Refusal;
+use opening::Opening;
+
+/// What a handshake goes by.
+pub struct Configuration {
+    /// The TLS library's side.
+    pub tls: Arc<ServerConfig>,
+    /// The trust domains' side, which is part of `tls` too.
+    pub hooks: Arc<Hooks>,
+    /// Bounds.
+    pub settings: Settings,
+}
 
 /// How a handshake is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +101,9 @@ pub enum Failure {
     /// The device closed the connection.
     #[error("the device left")]
     Closed,
+    /// The device closed the connection, or it broke, while its hello waited for a turn.
+    #[error("the device left before its turn came")]
+    GaveUp,
     /// The connection broke.
     #[error("the connection broke")]
     Reset,
@@ -99,7 +117,7 @@ pub enum Failure {
 
 impl Failure {
     /// Labels of all reasons that are not a [`Refusal`], for the metric that counts them.
-    pub const OTHERS: [Self; 11] = [
+    pub const OTHERS: [Self; 12] = [
         Self::NoCertificate,
         Self::BadProof,
         Self::Incompatible,
@@ -108,6 +126,7 @@ impl Failure {
         Self::Protocol,
         Self::PeerAlert(AlertDescription::UnknownCA),
         Self::Closed,
+        Self::GaveUp,
         Self::Reset,
         Self::Timeout,
         Self::Internal,
@@ -134,6 +153,7 @@ impl Failure {
             Self::Protocol => "protocol_error",
             Self::PeerAlert(_) => "peer_alert",
             Self::Closed => "closed",
+            Self::GaveUp => "gave_up",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
             Self::Internal => "internal",
@@ -216,19 +236,57 @@ pub struct Report {
     pub tickets_issued: u32,
 }
 
-/// Does the handshake of `admitted`. The report says how it went, also when it failed; the slot of the handshake is given
-/// back in both cases.
+/// A handshake that may be begun.
+pub struct Start {
+    /// The connection.
+    pub admitted: Admitted,
+    /// What was read from it already.
+    pub received: Vec<u8>,
+    /// The turn for what was read, if it was waited for already.
+    pub turn: Option<Turn>,
+}
+
+/// What a hello asks a turn for.
+pub fn kind_of_hello(hello: &ClientHello<'_>, hooks: &Hooks) -> TurnKind {
+    let now = clock::unix_seconds();
+    let opens = |ticket| hooks.can_open(hello.server_name, ticket, now);
+    match hello.ticket.is_some_and(opens) {
+        true => TurnKind::ResumedHello,
+        false => TurnKind::FullHello,
+    }
+}
+
+/// Does the handshake of `start`. The report says how it went, also when it failed; the slot of the handshake is given
+/// back in every case.
+///
+/// # Errors
+/// The connection was shed: it was reset before any cryptography.
 pub async fn perform(
-    admitted: Admitted,
-    config: Arc<ServerConfig>,
-    turns: &std::rc::Rc<Turns>,
-    settings: Settings,
-) -> (Option<Handshaked>, Report) {
+    start: Start,
+    configuration: Configuration,
+    turns: &Rc<Turns>,
+) -> Result<(Option<Handshaked>, Report), Shed> {
+    let Start {
+        admitted,
+        received,
+        turn,
+    } = start;
     let (accepted, handshake_slot, connection) = admitted.into_parts();
     let (peer, at) = (accepted.peer(), accepted.at());
     let mut session = Session::default();
-    let deadline = tokio::time::Instant::from_std(at + settings.timeout);
-    let (result, stream) = drive(accepted, config, turns, &mut session, deadline).await;
+    let exchange = Exchange {
+        turns,
+        accepted: at,
+        deadline: tokio::time::Instant::from_std(at + configuration.settings.timeout),
+    };
+    let (result, stream) = match accepted.into_tcp() {
+        Ok(tcp) => {
+            let opening = Opening::new(tcp, received);
+            let driven = exchange.drive(opening, turn, &configuration, &mut session);
+            driven.await?
+        }
+        Err(_) => (Err(Failure::Internal), None),
+    };
     drop(handshake_slot);
     let result = result.and_then(|()| peer_of(&session, stream.as_ref()));
     let report = report(
@@ -240,24 +298,22 @@ pub async fn perform(
     match (result, stream) {
         (Ok(peer_identity), Some(stream)) => {
             let is_h2 = stream.state().alpn_protocol() == Some(ALPN_H2);
-            (
-                Some(Handshaked {
-                    stream,
-                    peer_identity,
-                    subject: session.known().and_then(|known| known.subject.clone()),
-                    server_name: session.take_server_name(),
-                    peer,
-                    connection,
-                    is_h2,
-                }),
-                report,
-            )
+            let handshaked = Handshaked {
+                stream,
+                peer_identity,
+                subject: session.known().and_then(|known| known.subject.clone()),
+                server_name: session.take_server_name(),
+                peer,
+                connection,
+                is_h2,
+            };
+            Ok((Some(handshaked), report))
         }
         (_, stream) => {
             if let (Some(stream), Some(failure)) = (stream, report.failure) {
                 close(stream, failure).await;
             }
-            (None, report)
+            Ok((None, report))
         }
     }
 }
@@ -304,52 +360,134 @@ fn report(
     }
 }
 
-async fn drive(
-    accepted: Accepted,
-    config: Arc<ServerConfig>,
-    turns: &std::rc::Rc<Turns>,
-    session: &mut Session,
+/// The exchange of flights on one connection.
+struct Exchange<'a> {
+    turns: &'a Rc<Turns>,
+    accepted: Instant,
     deadline: tokio::time::Instant,
-) -> (Result<(), Failure>, Option<TlsStream>) {
-    let Ok(mut stream) = TlsStream::new(accepted.into_tcp(), config) else {
-        return (Err(Failure::Internal), None);
-    };
-    let exchange = exchange_flights(&mut stream, turns, session);
-    let result = tokio::time::timeout_at(deadline, exchange)
-        .await
-        .unwrap_or(Err(Failure::Timeout));
-    (result, Some(stream))
 }
 
-async fn exchange_flights(
-    stream: &mut TlsStream,
-    turns: &std::rc::Rc<Turns>,
-    session: &mut Session,
-) -> Result<(), Failure> {
-    let mut turn_kind = TurnKind::Hello;
-    while stream.state().is_handshaking() {
-        let received = stream.receive().await.map_err(|error| of_socket(&error))?;
-        if received == 0 {
-            return Err(Failure::Closed);
-        }
-        if turn_kind == TurnKind::Hello {
-            match is_http(stream.unprocessed()) {
-                Some(true) => return Err(Failure::PlainHttp),
-                Some(false) => {}
-                None => continue,
+/// How the exchange came out, and the stream as far as one was made.
+type Driven = (Result<(), Failure>, Option<TlsStream>);
+
+impl Exchange<'_> {
+    async fn drive(
+        &self,
+        mut opening: Opening,
+        turn: Option<Turn>,
+        configuration: &Configuration,
+        session: &mut Session,
+    ) -> Result<Driven, Shed> {
+        let opened = match turn {
+            Some(turn) => Ok(turn),
+            None => {
+                let open = self.open(&mut opening, &configuration.hooks);
+                tokio::time::timeout_at(self.deadline, open)
+                    .await
+                    .unwrap_or(Err(End::Failed(Failure::Timeout)))
             }
-        }
-        let turn = turns.take(turn_kind).await;
-        let processed = session.enter(clock::unix_seconds(), || stream.process());
-        drop(turn);
-        processed.map_err(|error| of_protocol(&error, session, turn_kind))?;
-        // Until the gateway has answered, what comes is still the hello, however many pieces it comes in.
-        if stream.state().is_handshaking() && stream.has_outgoing() {
-            stream.send().await.map_err(|error| of_socket(&error))?;
-            turn_kind = TurnKind::Answer;
+        };
+        let (tcp, received) = opening.into_parts();
+        let turn = match opened {
+            Ok(turn) => Ok(turn),
+            // It is told so, on a stream.
+            Err(End::Failed(Failure::PlainHttp)) => Err(Failure::PlainHttp),
+            Err(End::Failed(failure)) => return Ok((Err(failure), None)),
+            Err(End::Shed(reason)) => {
+                listener::reset(&tcp);
+                return Err(reason);
+            }
+        };
+        let Ok(mut stream) = TlsStream::new(tcp, received, Arc::clone(&configuration.tls)) else {
+            return Ok((Err(Failure::Internal), None));
+        };
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(failure) => return Ok((Err(failure), Some(stream))),
+        };
+        let flights = self.exchange_flights(&mut stream, turn, session);
+        let result = tokio::time::timeout_at(self.deadline, flights)
+            .await
+            .unwrap_or(Err(End::Failed(Failure::Timeout)));
+        match result {
+            Ok(()) => Ok((Ok(()), Some(stream))),
+            Err(End::Failed(failure)) => Ok((Err(failure), Some(stream))),
+            Err(End::Shed(reason)) => Err(reason),
         }
     }
-    Ok(())
+
+    /// Waits for the hello, and then for its turn.
+    async fn open(&self, opening: &mut Opening, hooks: &Hooks) -> Result<Turn, End> {
+        let look = |hello: ClientHello<'_>| kind_of_hello(&hello, hooks);
+        let kind = opening.arrive(look).await.map_err(End::Failed)?;
+        let kind = kind.unwrap_or(TurnKind::FullHello);
+        tokio::select! {
+            biased;
+            // No work for those who are gone.
+            () = opening.leaves() => {
+                self.turns.left(self.accepted);
+                self.turns.gave_up(kind);
+                Err(End::Failed(Failure::GaveUp))
+            }
+            turn = self.turns.take(kind, self.accepted) => turn.map_err(End::Shed),
+        }
+    }
+
+    /// Processes what came so far in `turn`, and what comes then in further ones.
+    async fn exchange_flights(
+        &self,
+        stream: &mut TlsStream,
+        turn: Turn,
+        session: &mut Session,
+    ) -> Result<(), End> {
+        process(stream, turn, session, false).map_err(End::Failed)?;
+        let mut sent = None;
+        while stream.state().is_handshaking() {
+            // Until the gateway has answered, what comes is still the hello, however many pieces it comes in.
+            if stream.has_outgoing() {
+                let result = stream.send().await;
+                result.map_err(|error| End::Failed(of_socket(&error)))?;
+                sent = Some(clock::now());
+            }
+            let received = stream.receive().await.map_err(|error| of_socket(&error));
+            match (received, sent) {
+                (Ok(1..), Some(sent)) => self.turns.answered(sent),
+                (Ok(1..), None) => {}
+                (received, sent) => {
+                    if sent.is_some() {
+                        self.turns.left(self.accepted);
+                    }
+                    return Err(End::Failed(received.err().unwrap_or(Failure::Closed)));
+                }
+            }
+            let kind = match sent {
+                Some(_) => TurnKind::Answer,
+                None => TurnKind::FullHello,
+            };
+            let turn = self.turns.take(kind, self.accepted).await;
+            let turn = turn.map_err(End::Shed)?;
+            process(stream, turn, session, sent.is_some()).map_err(End::Failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a handshake goes no further.
+enum End {
+    Failed(Failure),
+    Shed(Shed),
+}
+
+/// Does one turn's work.
+fn process(
+    stream: &mut TlsStream,
+    turn: Turn,
+    session: &mut Session,
+    has_answered: bool,
+) -> Result<(), Failure> {
+    let processed = session.enter(clock::unix_seconds(), || stream.process());
+    drop(turn);
+    processed.map_err(|error| of_protocol(&error, session, has_answered))
 }
 
 /// Ends a failed handshake in the way that tells the device most.
@@ -362,7 +500,7 @@ async fn close(stream: TlsStream, failure: Failure) {
     let ending = async {
         match failure {
             Failure::PlainHttp => stream.close_with_plain(PLAIN).await,
-            Failure::Closed | Failure::Reset | Failure::Timeout => {}
+            Failure::Closed | Failure::GaveUp | Failure::Reset | Failure::Timeout => {}
             _ => stream.close_after_alert().await,
         }
     };
@@ -397,7 +535,7 @@ fn of_socket(error: &io::Error) -> Failure {
     }
 }
 
-fn of_protocol(error: &Error, session: &Session, turn_kind: TurnKind) -> Failure {
+fn of_protocol(error: &Error, session: &Session, has_answered: bool) -> Failure {
     match error {
         Error::InvalidCertificate(_) => session
             .refusal()
@@ -406,9 +544,7 @@ fn of_protocol(error: &Error, session: &Session, turn_kind: TurnKind) -> Failure
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Failure::Incompatible,
         Error::AlertReceived(alert) => Failure::PeerAlert(*alert),
         // Who has said a good hello speaks TLS, if badly.
-        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord
-            if turn_kind == TurnKind::Hello =>
-        {
+        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord if !has_answered => {
             Failure::NotTls
         }
         Error::FailedToGetCurrentTime | Error::FailedToGetRandomBytes | Error::General(_) => {

@@ -6,8 +6,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use rustix::net::SocketFlags;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,7 +38,18 @@ pub enum Protocol {
 
 /// How many connections the kernel completes ahead of the gateway. Storms are shed by admission, which can tell who is
 /// worth serving; the kernel cannot.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 1024;
+
+/// The same in a storm. What does not fit is told nothing, and tries again after a second, as TCP does: only where accepting
+/// alone is more than the worker can do. No more of them than are accepted within a fraction of any patience, because the
+/// kernel does not say how long they waited.
+pub const STORM_BACKLOG: i32 = 128;
+
+/// Changes how many connections the kernel completes ahead of the gateway.
+pub fn set_backlog(listener: &TcpListener, backlog: i32) {
+    // It listens, so it can listen; otherwise there is nothing to be done about it here.
+    let _ = SockRef::from(listener).listen(backlog);
+}
 
 /// The sockets of one listener, all on one address.
 #[derive(Debug)]
@@ -139,13 +152,25 @@ fn prepare(socket: &Socket) -> io::Result<()> {
 /// A TCP connection that nobody has judged yet.
 #[derive(Debug)]
 pub struct Accepted {
-    tcp: TcpStream,
+    tcp: Tcp,
     peer: SocketAddr,
     at: Instant,
 }
 
+#[derive(Debug)]
+enum Tcp {
+    Registered(TcpStream),
+    Unregistered(std::net::TcpStream),
+}
+
+/// Makes the end of `socket`, which comes next, a reset.
+pub(crate) fn reset(socket: &impl AsFd) {
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
 impl Accepted {
     pub(crate) fn new(tcp: TcpStream, peer: SocketAddr, at: Instant) -> Self {
+        let tcp = Tcp::Registered(tcp);
         Self { tcp, peer, at }
     }
 
@@ -159,14 +184,31 @@ impl Accepted {
         self.at
     }
 
-    /// Turns it away with a reset, which costs least and tells the device at once.
-    pub(crate) fn reset(self) {
-        let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+    /// The connection itself, for the next stage.
+    ///
+    /// # Errors
+    /// The runtime cannot poll it.
+    pub(crate) fn into_tcp(self) -> io::Result<TcpStream> {
+        match self.tcp {
+            Tcp::Registered(tcp) => Ok(tcp),
+            Tcp::Unregistered(tcp) => TcpStream::from_std(tcp),
+        }
     }
 
-    /// The connection itself, for the next stage.
-    pub(crate) fn into_tcp(self) -> TcpStream {
-        self.tcp
+    /// The socket, where the runtime does not poll it yet.
+    pub(crate) fn unregistered(&self) -> Option<&std::net::TcpStream> {
+        match &self.tcp {
+            Tcp::Registered(_) => None,
+            Tcp::Unregistered(tcp) => Some(tcp),
+        }
+    }
+
+    /// Ends the connection by a reset: the device learns at once, and nothing is left behind here.
+    pub(crate) fn reset(self) {
+        match &self.tcp {
+            Tcp::Registered(tcp) => reset(tcp),
+            Tcp::Unregistered(tcp) => reset(tcp),
+        }
     }
 }
 
@@ -185,6 +227,18 @@ pub async fn accept(listener: &TcpListener) -> Accepted {
             }
         }
     }
+}
+
+/// Accepts a connection that waits already, without registering it with the runtime, which most connections of a storm are
+/// not worth. `None` where none waits; what an operator must mend is for [`accept`] to find.
+pub fn accept_waiting(listener: &TcpListener) -> Option<Accepted> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, peer) = rustix::net::acceptfrom_with(listener, flags).ok()?;
+    Some(Accepted {
+        tcp: Tcp::Unregistered(socket.into()),
+        peer: SocketAddr::try_from(peer?).ok()?,
+        at: clock::now(),
+    })
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

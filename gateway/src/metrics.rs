@@ -3,6 +3,7 @@
 //! Labels are closed lists; no device id is ever in one. Hot paths touch handles only: no look-up by name, no allocation.
 //! It serves nothing itself; `admin` renders what is here.
 
+mod admission;
 mod describe;
 pub mod limits;
 mod tunnel;
@@ -31,6 +32,7 @@ use crate::upstream::UpstreamError;
 use crate::verify::Refusal;
 use crate::verify::revocation::ListInfo;
 
+pub use admission::Admission;
 pub use tunnel::{TunnelOutcome, Tunnels};
 
 /// How fetching a revocation list can end, besides the errors of [`FetchError`].
@@ -186,6 +188,14 @@ impl Registrar<'_> {
         self.0.register_gauge(&Self::key(name, labels), &METADATA)
     }
 
+    fn shed(&self) -> Vec<(Shed, Counter)> {
+        let counter = |reason: Shed| {
+            let labels = [("stage", "admission"), ("reason", reason.label())];
+            (reason, self.counter("gateway_shed_total", &labels))
+        };
+        Shed::ALL.map(counter).into()
+    }
+
     fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
         self.0
             .register_histogram(&Self::key(name, labels), &METADATA)
@@ -246,17 +256,7 @@ impl Metrics {
             .iter()
             .map(|name| Listener::register(&register, name, tickets()))
             .collect();
-        let shed = Shed::ALL
-            .map(|reason| {
-                (
-                    reason,
-                    register.counter(
-                        "gateway_shed_total",
-                        &[("stage", "admission"), ("reason", reason.label())],
-                    ),
-                )
-            })
-            .into();
+        let shed = register.shed();
         let denied = Denied::ALL
             .map(|reason| {
                 (
@@ -333,6 +333,11 @@ impl Metrics {
             shown_endpoints: Mutex::default(),
             recorder,
         }))
+    }
+
+    /// The handles of the queue for turns.
+    pub fn admission(&self) -> Admission {
+        Admission::register(&Registrar(&self.recorder))
     }
 
     /// The handles of one upstream; the same name gives the same counters.
@@ -528,6 +533,11 @@ impl Listener {
         Open(self.hibernating.clone())
     }
 
+    /// Counts a device that left before its turn came.
+    pub fn gave_up(&self) {
+        self.failed(Kind::Full, Failure::GaveUp);
+    }
+
     /// Counts a handshake and what it did with tickets and the cache.
     pub fn handshake(&self, report: &Report) {
         match report.failure {
@@ -541,16 +551,7 @@ impl Listener {
                     seconds.record(report.took.as_secs_f64());
                 }
             }
-            Some(failure) => {
-                let label = failure.label();
-                let counted = self
-                    .handshakes_failed
-                    .iter()
-                    .find(|(kind, reason, _)| *kind == report.kind && *reason == label);
-                if let Some((.., counter)) = counted {
-                    counter.increment(1);
-                }
-            }
+            Some(failure) => self.failed(report.kind, failure),
         }
         if report.resumed {
             self.tickets.accepted.increment(1);
@@ -567,6 +568,19 @@ impl Listener {
         self.tickets
             .issued
             .increment(u64::from(report.tickets_issued));
+    }
+}
+
+impl Listener {
+    fn failed(&self, kind: Kind, failure: Failure) {
+        let label = failure.label();
+        let counted = self
+            .handshakes_failed
+            .iter()
+            .find(|(of, reason, _)| *of == kind && *reason == label);
+        if let Some((.., counter)) = counted {
+            counter.increment(1);
+        }
     }
 }
 

@@ -87,6 +87,7 @@ pub struct Snapshot {
     domains: Arc<Domains>,
     /// In the order of the listeners.
     services: Vec<Service>,
+    hooks: Arc<Hooks>,
     router: Router,
     /// Of the trust domains that have their own.
     device_limits: Vec<(Arc<str>, device::Settings)>,
@@ -160,6 +161,7 @@ impl Snapshot {
                 })
                 .collect(),
             upstreams: lasting.upstreams(upstreams),
+            hooks,
             signer,
         };
         Ok((snapshot, lists))
@@ -198,6 +200,11 @@ impl Snapshot {
     pub fn protocol(&self, listener: usize) -> Option<Arc<Protocol>> {
         let service = self.services.get(listener)?;
         Some(Arc::clone(&service.protocol))
+    }
+
+    /// The trust domains' side of handshakes.
+    pub fn hooks(&self) -> &Arc<Hooks> {
+        &self.hooks
     }
 
     /// The routes.

@@ -3,8 +3,10 @@
 //! It verifies nothing and decides nothing about tickets; it puts the parts that do so into one server configuration.
 
 pub mod credentials;
+pub mod hello;
 mod key_schedule;
 pub mod proof;
+mod reader;
 mod records;
 pub mod resumption;
 pub mod session;

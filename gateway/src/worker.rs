@@ -9,7 +9,6 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -32,6 +31,9 @@ use crate::upstream::endpoints::Endpoints;
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
 /// at the sockets after each turn anyway.
 const EVENT_INTERVAL: u32 = 31;
+
+/// How many connections are accepted between two looks at the sockets, when there are as many: less work than a turn.
+const ACCEPTS_AT_ONCE: u32 = 8;
 
 /// What a worker is given.
 pub struct Start {
@@ -80,13 +82,14 @@ impl Worker {
     }
 
     /// What a handshake that begins now on the listener with this index goes by.
-    pub fn handshake_configuration(
-        &self,
-        listener: usize,
-    ) -> Option<(Arc<ServerConfig>, handshake::Settings)> {
+    pub fn handshake_configuration(&self, listener: usize) -> Option<handshake::Configuration> {
         let snapshot = self.snapshot();
-        let config = snapshot.server_config(listener)?;
-        Some((config, snapshot.settings().handshake))
+        self.turns.set(snapshot.settings().queue);
+        Some(handshake::Configuration {
+            tls: snapshot.server_config(listener)?,
+            hooks: Arc::clone(snapshot.hooks()),
+            settings: snapshot.settings().handshake,
+        })
     }
 
     /// Asks a responder about the certificate that `handshaked` is of, where its trust domain wants that.
@@ -209,18 +212,23 @@ pub fn run(start: Start) -> io::Result<()> {
 }
 
 async fn serve(start: Start) -> io::Result<()> {
+    let queue = start.snapshot.load().settings().queue;
+    let turns = Turns::new(queue, start.metrics.admission());
     let worker = Rc::new(Worker {
         unrouted: start.metrics.upstream(""),
         snapshot: start.snapshot,
         metrics: start.metrics,
         admission: Admission::new(start.admission),
         limits: start.limits,
-        turns: Rc::default(),
+        turns: Rc::new(turns),
         drain: Drain::default(),
         live: Rc::default(),
         upstreams: RefCell::default(),
     });
-    tokio::task::spawn_local(Rc::clone(worker.turns()).keep());
+    let resuming = Rc::clone(&worker);
+    tokio::task::spawn_local(Rc::clone(worker.turns()).keep(move |parked, turn| {
+        connection::resume(&resuming, parked, turn);
+    }));
     tokio::task::spawn_local(keep_reviewing(Rc::clone(&worker), start.trust_changed));
     let mut accepting = Vec::new();
     for (index, socket) in start.sockets {
@@ -241,7 +249,10 @@ async fn serve(start: Start) -> io::Result<()> {
                 // The sender being gone means that the process is going.
                 _ => return Ok(()),
             },
-            _ = sweep.tick() => worker.sweep(),
+            _ = sweep.tick() => {
+                worker.sweep();
+                worker.turns.show();
+            }
         }
     };
     worker
@@ -306,13 +317,16 @@ async fn review(worker: &Worker) {
 
 /// Accepts until the drain; what is left to accept from then.
 async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) -> TcpListener {
+    let mut accepts = 0_u32;
     loop {
         tokio::select! {
             biased;
             () = worker.drain.started() => return listener,
-            accepted = listener::accept(&listener) => {
-                tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
-            }
+            () = accept_next(&worker, index, &listener) => {}
+        }
+        accepts = accepts.wrapping_add(1);
+        if accepts.is_multiple_of(ACCEPTS_AT_ONCE) {
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -323,6 +337,37 @@ async fn accept_the_rest(worker: &Rc<Worker>, index: usize, listener: TcpListene
         let accepted = listener::Accepted::new(tcp, peer, clock::now());
         tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
     }
+}
+
+async fn accept_next(worker: &Rc<Worker>, index: usize, listener: &TcpListener) {
+    if worker.turns.is_storm() {
+        // Who waited there would be first come, first served, and of an age that nobody knows.
+        listener::set_backlog(listener, listener::STORM_BACKLOG);
+        while worker.turns.is_storm() {
+            accept_in_storm(worker, index, listener).await;
+        }
+        listener::set_backlog(listener, listener::BACKLOG);
+    }
+    let accepted = listener::accept(listener).await;
+    tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
+}
+
+/// Accepts who waits, and lets the others gather for a moment: together they cost less.
+async fn accept_in_storm(worker: &Rc<Worker>, index: usize, listener: &TcpListener) {
+    /// Short against any device's patience, and long enough for several to come.
+    const MOMENT: Duration = Duration::from_millis(4);
+    for nth in 0..ACCEPTS_AT_ONCE {
+        let Some(accepted) = listener::accept_waiting(listener) else {
+            return tokio::time::sleep(MOMENT).await;
+        };
+        if nth == 0 {
+            // It is noticed when these give up, and so how patient devices are.
+            tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
+        } else {
+            connection::park(worker, index, accepted);
+        }
+    }
+    tokio::task::yield_now().await;
 }
 
 async fn drained(worker: &Worker, grace: Duration) {

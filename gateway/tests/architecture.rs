@@ -262,7 +262,7 @@ fn the_configuration_opens_nothing() {
 }
 
 /// The stages that only compute.
-const PURE: [&str; 21] = [
+const PURE: [&str; 24] = [
     "fetch/schedule",
     "identity",
     "authorize",
@@ -270,7 +270,10 @@ const PURE: [&str; 21] = [
     "limits/arrivals",
     "route",
     "headers",
+    "admission/patience",
     "admission/queue",
+    "admission/spread",
+    "tls/hello",
     "upstream/balance",
     "upstream/health",
     "upstream/retry",

@@ -158,7 +158,10 @@ fn a_request_that_takes_long_keeps_nobody_awake_afterwards() {
 
 #[test]
 fn many_connections_hibernate_and_all_wake_up() {
-    let fleet = Fleet::start(|setup| setup.workers = 2);
+    let fleet = Fleet::start(|setup| {
+        setup.workers = 2;
+        setup.more = "[limits.device.handshakes]\nenabled = false\n".into();
+    });
     let device = fleet.device();
     let connect = |_| device.connect(fleet.gateway.address());
     let mut connections: Vec<Connection> = (0..100).map(connect).collect();

@@ -50,7 +50,10 @@ impl Strict {
                 peer.send(ok("ok"));
             }
         });
-        let fleet = Fleet::with_upstream(upstream, |_| {});
+        let fleet = Fleet::with_upstream(upstream, |setup| {
+            // One device is all of them.
+            setup.more = "[limits.device.handshakes]\nenabled = false\n".into();
+        });
         Self { fleet, seen }
     }
 

@@ -136,3 +136,23 @@ fn a_response_may_not_take_longer_than_a_connection_may_stand_still() {
         ]
     );
 }
+
+#[test]
+fn patience_has_bounds_that_make_sense() {
+    for (keys, expected) in [
+        (
+            "[admission]\npatience_max = \"11s\"\n",
+            "admission.patience_max: it is longer than timeouts.handshake, which would end the handshake first",
+        ),
+        (
+            "[admission]\npatience_min = \"6s\"\n",
+            "admission.patience_min: it is longer than patience_max, which is half of timeouts.handshake if it is not set",
+        ),
+    ] {
+        assert_eq!(problems(&(SMALLEST.to_owned() + keys)), [expected]);
+    }
+    let short = SMALLEST.to_owned() + "[timeouts]\nhandshake = \"800ms\"\n";
+    let patience = parse(&short).unwrap().settings.queue.patience;
+    assert_eq!(patience.max, Duration::from_millis(400));
+    assert_eq!(patience.min, Duration::from_millis(400));
+}

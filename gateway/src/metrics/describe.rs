@@ -121,6 +121,18 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Requests that wait for a connection.",
         ),
         (
+            "gateway_admission_waiting",
+            "Connections that wait for a turn of public-key work.",
+        ),
+        (
+            "gateway_admission_newest_first",
+            "1 while the newest hellos go first, because not all can be served.",
+        ),
+        (
+            "gateway_admission_patience_seconds",
+            "The age at which devices give up, as far as they have shown it.",
+        ),
+        (
             "gateway_upstream_connections_open",
             "Connections open to upstreams.",
         ),
@@ -132,6 +144,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
         (
             "gateway_handshake_seconds",
             "From accept to the end of a successful handshake.",
+        ),
+        (
+            "gateway_admission_wait_seconds",
+            "From asking for a turn of public-key work to its beginning, of those who had to wait and got one.",
         ),
         (
             "gateway_request_seconds",

@@ -10,6 +10,7 @@
 use rustls::pki_types::CertificateDer;
 
 use crate::authorize::Denied;
+use crate::tls::reader::Reader;
 use crate::verify::Refusal;
 use crate::verify::cache::ChainHash;
 
@@ -207,29 +208,6 @@ pub(super) fn certificates_of(session: &[u8]) -> Option<Vec<CertificateDer<'_>>>
         certificates.push(CertificateDer::from(list.take(length)?));
     }
     Some(certificates)
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn u24(&mut self) -> Option<usize> {
-        let bytes = self.take(3)?;
-        Some(
-            bytes
-                .iter()
-                .fold(0, |value, byte| (value << 8) | usize::from(*byte)),
-        )
-    }
 }
 
 #[cfg(test)]

@@ -208,6 +208,14 @@ impl Hooks {
         Ok((known, contents.lineage_start, contents.session.to_vec()))
     }
 
+    /// Whether `ticket` is one of the trust domain that `server_name` belongs to, at `now` (seconds since the Unix epoch). It
+    /// may be declined all the same: that it opens says nothing about its device.
+    pub fn can_open(&self, server_name: Option<&str>, ticket: &[u8], now: u64) -> bool {
+        let sessions = self.sessions.get(self.domains.index_of(server_name));
+        self.resumption.enabled
+            && sessions.is_some_and(|sessions| sessions.keys.open(ticket, now).is_some())
+    }
+
     /// Makes `session` one of the trust domain that `server_name` belongs to.
     pub fn choose(
         &self,

@@ -48,15 +48,19 @@ pub struct TlsStream {
 }
 
 impl TlsStream {
-    /// A connection whose handshake has not begun.
+    /// A connection whose handshake has not begun, and of which `received` was read already.
     ///
     /// # Errors
     /// rustls refuses the configuration.
-    pub fn new(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+    pub fn new(
+        tcp: TcpStream,
+        received: Vec<u8>,
+        config: Arc<ServerConfig>,
+    ) -> Result<Self, rustls::Error> {
         Ok(Self {
             tcp,
             records: Records::new(config)?,
-            incoming: Vec::new(),
+            incoming: received,
             plaintext: Vec::new(),
             plaintext_read: 0,
             end_of_file: false,
@@ -89,11 +93,6 @@ impl TlsStream {
     /// What the connection is doing.
     pub fn activity(&self) -> &Rc<Activity> {
         &self.activity
-    }
-
-    /// The first bytes that came and have not been processed: during the handshake, what does not make a record.
-    pub fn unprocessed(&self) -> &[u8] {
-        &self.incoming
     }
 
     /// Whether something waits to be sent.
