@@ -148,11 +148,14 @@ pub enum Denied {
     /// The trust domain is not configured any more.
     #[error("the trust domain was removed")]
     DomainRemoved,
+    /// An administrator ended its open connections; it may come back.
+    #[error("an administrator disconnected the device")]
+    Disconnected,
 }
 
 impl Denied {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotYetValid,
         Self::Expired,
         Self::AnchorRemoved,
@@ -162,6 +165,7 @@ impl Denied {
         Self::NoDevice,
         Self::RulesChanged,
         Self::DomainRemoved,
+        Self::Disconnected,
     ];
 
     /// The metric label.
@@ -176,6 +180,7 @@ impl Denied {
             Self::NoDevice => "no_device",
             Self::RulesChanged => "rules_changed",
             Self::DomainRemoved => "domain_removed",
+            Self::Disconnected => "disconnected",
         }
     }
 }

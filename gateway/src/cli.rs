@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
-use crate::admin;
+use crate::admin::log_level::LogLevel;
+use crate::admin::{self, Admin};
 use crate::server::{Server, ServerError, check, load_config};
 use crate::watch::Watch;
 
@@ -86,12 +90,10 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             log_format,
             log_level,
             exit_with_stdin,
-        } => {
-            if let Err(problem) = start_logs(log_format, &log_level) {
-                return fail(&format!("--log-level: {problem}"), BAD_CONFIGURATION);
-            }
-            finish(run(config, exit_with_stdin))
-        }
+        } => match start_logs(log_format, &log_level) {
+            Ok(level) => finish(run(config, exit_with_stdin, level)),
+            Err(problem) => fail(&format!("--log-level: {problem}"), BAD_CONFIGURATION),
+        },
         Command::Check { config } => finish(check(&config).map(|()| {
             let _ = writeln!(io::stdout(), "the configuration is good");
         })),
@@ -134,13 +136,13 @@ fn fail(problem: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start_logs(format: Option<LogFormat>, level: &str) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::builder()
+fn start_logs(format: Option<LogFormat>, level: &str) -> Result<LogLevel, String> {
+    let filter = EnvFilter::builder()
         .parse(level)
         .map_err(|error| error.to_string())?;
+    let (filter, handle) = reload::Layer::new(filter);
     let on_terminal = io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let logs = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_target(false);
     let json = match format {
@@ -148,16 +150,18 @@ fn start_logs(format: Option<LogFormat>, level: &str) -> Result<(), String> {
         Some(LogFormat::Text) => false,
         None => !on_terminal,
     };
+    let registry = tracing_subscriber::registry().with(filter);
     if json {
-        logs.json().flatten_event(true).init();
+        registry.with(logs.json().flatten_event(true)).init();
     } else {
-        logs.with_ansi(on_terminal && std::env::var_os("NO_COLOR").is_none())
-            .init();
+        let colours = on_terminal && std::env::var_os("NO_COLOR").is_none();
+        registry.with(logs.with_ansi(colours)).init();
     }
-    Ok(())
+    let set = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+    Ok(LogLevel::new(level, Box::new(set)))
 }
 
-fn run(path: PathBuf, exit_with_stdin: bool) -> Result<(), ServerError> {
+fn run(path: PathBuf, exit_with_stdin: bool, level: LogLevel) -> Result<(), ServerError> {
     let server = Server::start(load_config(&path)?)?;
     say_what_is_bound(&server);
     let system = |error: io::Error| ServerError::System(error.to_string());
@@ -166,7 +170,8 @@ fn run(path: PathBuf, exit_with_stdin: bool) -> Result<(), ServerError> {
         .build_local(tokio::runtime::LocalOptions::default())
         .map_err(system)?;
     let server = Rc::new(RefCell::new(server));
-    let result = runtime.block_on(supervise(&server, path, exit_with_stdin));
+    let admin = Rc::new(Admin::new(Rc::clone(&server), level));
+    let result = runtime.block_on(supervise(&server, admin, path, exit_with_stdin));
     drop(runtime);
     result.map_err(system)?;
     match Rc::try_unwrap(server) {
@@ -181,6 +186,12 @@ fn say_what_is_bound(server: &Server) {
     }
     if let Some(address) = server.admin_address() {
         tracing::info!(%address, "Fleetgate's admin listener is up");
+        let speaks_tls = server.access().is_some_and(|access| access.tls().is_some());
+        if !address.ip().is_loopback() && !speaks_tls {
+            tracing::warn!(
+                "whoever is on the way can read the admin listener's token; admin.tls encrypts it"
+            );
+        }
     }
     tracing::info!(version = VERSION, "Fleetgate is ready");
 }
@@ -188,6 +199,7 @@ fn say_what_is_bound(server: &Server) {
 /// Handles signals until the gateway is drained.
 async fn supervise(
     server: &Rc<RefCell<Server>>,
+    admin: Rc<Admin>,
     path: PathBuf,
     exit_with_stdin: bool,
 ) -> io::Result<()> {
@@ -197,7 +209,7 @@ async fn supervise(
     let stdin_closed = stdin_closed(exit_with_stdin);
     tokio::pin!(stdin_closed);
     if let Some(socket) = server.borrow().admin_socket() {
-        tokio::task::spawn_local(admin::serve(socket?, Rc::clone(server)));
+        tokio::task::spawn_local(admin::serve(socket?, Rc::clone(&admin)));
     }
     let mut upkeep = tokio::time::interval(Duration::from_secs(1));
     let mut lists = server.borrow().refresh_lists();
@@ -213,6 +225,7 @@ async fn supervise(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = &mut stdin_closed => break,
+            () = admin.drain_wanted() => break,
             _ = upkeep.tick() => {
                 server.borrow_mut().upkeep();
                 if server.borrow().has_failed() {

@@ -3,6 +3,7 @@
 //! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
 //! at once, each with the key to change.
 
+mod admin;
 mod listener;
 mod route;
 mod section;
@@ -10,7 +11,7 @@ mod trust_domain;
 mod units;
 mod upstream;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub struct Config {
     /// The most handshakes in progress at once.
     pub max_handshakes: usize,
     /// Where operators look.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<crate::admin::access::Settings>,
     /// The file that keeps an administrator's revocations; without one they end with the process.
     pub revocations_file: Option<PathBuf>,
     /// Worker threads; `None` is one for each core this process may use.
@@ -62,6 +63,8 @@ pub struct Config {
     pub watch: bool,
     /// The signed token that upstreams get, if any.
     pub token: Option<Token>,
+    /// Every key that was read, as errors name it, with its value or its default; what is secret is left out.
+    pub in_force: BTreeMap<String, toml::Value>,
 }
 
 /// The signed token that tells upstreams who the device is.
@@ -113,6 +116,11 @@ impl Config {
         let mut files = vec![self.certificate.clone(), self.private_key.clone()];
         files.extend(self.resumption.secret_file.clone());
         files.extend(self.token.as_ref().map(|token| token.key.clone()));
+        files.extend(
+            self.admin
+                .iter()
+                .flat_map(|admin| admin.files().map(Path::to_owned)),
+        );
         for domain in &self.trust_domains {
             let named = &domain.files;
             if let Some((certificate, key)) = &named.credentials {
@@ -137,9 +145,11 @@ impl Config {
         };
         let errors = Errors::default();
         let mut file = Section::new(table, String::new(), &errors);
-        let config = read(&mut file, base);
+        let mut config = read(&mut file, base);
         file.finish();
-        (Some(config), errors.into_inner())
+        let (in_force, problems) = errors.into_inner();
+        config.in_force = in_force;
+        (Some(config), problems)
     }
 }
 
@@ -170,10 +180,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         }
     }
 
-    let mut admin = file.table("admin", false);
-    let admin_address = admin.address("address");
-    let revocations_file = admin.string("revocations_file").map(|path| base.join(path));
-    admin.finish();
+    let (admin, revocations_file) = admin::read(file, base);
 
     let mut server = file.table("server", false);
     let workers = server.optional_integer("workers", 1, 1024);
@@ -194,12 +201,13 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         settings,
         max_connections,
         max_handshakes,
-        admin: admin_address,
+        admin,
         revocations_file,
         workers,
         grace_period,
         watch,
         token,
+        in_force: BTreeMap::new(),
     }
 }
 

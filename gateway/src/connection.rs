@@ -42,7 +42,10 @@ async fn establish(worker: Rc<Worker>, listener: &Listener, admitted: Admitted) 
     let responder = worker.ask_responder(&handshaked).await;
     let now = clock::unix_seconds();
     match worker.authorize(handshaked.peer_identity(), responder, now) {
-        Ok(permit) => Some(Served::new(worker, handshaked, permit)),
+        Ok(permit) => {
+            let facts = handshaked.facts(listener.name(), &report);
+            Some(Served::new(worker, handshaked, facts, permit))
+        }
         Err(denied) => {
             worker.metrics().denied(denied);
             let device = handshaked.peer_identity().device_id();

@@ -8,14 +8,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{AlertDescription, Error, HandshakeKind, ServerConfig};
+use rustls::{AlertDescription, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use crate::admission::queue::Kind as TurnKind;
 use crate::admission::turns::Turns;
 use crate::admission::{Admitted, Slot};
 use crate::clock;
 use crate::listener::Accepted;
-use crate::live::Peer;
+use crate::live::{Facts, Peer};
 use crate::ocsp::subject::Subject;
 use crate::tls::session::Session;
 use crate::tls::stream::TlsStream;
@@ -138,6 +138,7 @@ pub struct Handshaked {
     peer_identity: Peer,
     subject: Option<Subject>,
     peer: std::net::SocketAddr,
+    accepted: Instant,
     connection: Slot,
     is_h2: bool,
 }
@@ -162,6 +163,28 @@ impl Handshaked {
     /// Whether ALPN chose HTTP/2.
     pub fn is_h2(&self) -> bool {
         self.is_h2
+    }
+
+    /// The TLS version, as `1.3`.
+    pub fn tls_version(&self) -> &'static str {
+        match self.stream.state().protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "",
+        }
+    }
+
+    /// What an operator may want to know of it, on the listener called `listener`, after the handshake that `report` tells of.
+    pub fn facts(&self, listener: &Arc<str>, report: &Report) -> Facts {
+        Facts {
+            listener: Arc::clone(listener),
+            address: self.peer,
+            handshake: report.kind,
+            tls_version: self.tls_version(),
+            is_h2: self.is_h2,
+            accepted: self.accepted,
+            handshake_took: report.took,
+        }
     }
 
     /// Ends the connection of a device that is not to be served.
@@ -226,6 +249,7 @@ pub async fn perform(
                     peer_identity,
                     subject: session.known().and_then(|known| known.subject.clone()),
                     peer,
+                    accepted: at,
                     connection,
                     is_h2,
                 }),

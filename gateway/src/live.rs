@@ -4,13 +4,19 @@
 //! that authorization looks at has changed (a list, an anchor, a policy, an administrator's order), and when the first of
 //! their certificates expires. It decides nothing itself.
 
+pub mod census;
+
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use crate::authorize::Denied;
+use crate::handshake::Kind;
 use crate::identity::Identified;
+use crate::serve::activity::Activity;
 use crate::trust::RulesId;
 
 /// Whom an open connection belongs to.
@@ -31,9 +37,29 @@ impl Peer {
     }
 }
 
+/// What an operator may want to know about an open connection besides whom it belongs to.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The device's address.
+    pub address: SocketAddr,
+    /// Which handshake it was.
+    pub handshake: Kind,
+    /// The TLS version, as `1.3`.
+    pub tls_version: &'static str,
+    /// Whether ALPN chose HTTP/2.
+    pub is_h2: bool,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// From accept to the end of the handshake.
+    pub handshake_took: Duration,
+}
+
 /// All open connections of one worker.
 #[derive(Debug, Default)]
 pub struct Live {
+    entered: Cell<u64>,
     slots: RefCell<Slots>,
     first_expiry: Cell<Option<u64>>,
 }
@@ -46,7 +72,11 @@ struct Slots {
 
 #[derive(Debug)]
 struct Entry {
+    /// Counts the connections of this worker, so that no two have had one name.
+    serial: u64,
     peer: Peer,
+    facts: Facts,
+    activity: Rc<Activity>,
     denied: Cell<Option<Denied>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -64,12 +94,16 @@ pub const SLICE: usize = 256;
 
 impl Live {
     /// Enters a connection that was authorized just now.
-    pub fn enter(self: &Rc<Self>, peer: Peer) -> Place {
+    pub fn enter(self: &Rc<Self>, peer: Peer, facts: Facts, activity: Rc<Activity>) -> Place {
         if let Some(device) = &peer.device {
             self.expires(device.not_after());
         }
+        self.entered.set(self.entered.get() + 1);
         let entry = Rc::new(Entry {
+            serial: self.entered.get(),
             peer,
+            facts,
+            activity,
             denied: Cell::new(None),
             waker: RefCell::new(None),
         });
@@ -151,6 +185,11 @@ impl Place {
         &self.entry.peer
     }
 
+    /// What is known about the connection.
+    pub fn facts(&self) -> &Facts {
+        &self.entry.facts
+    }
+
     /// Ready when the connection is to end. One task at a time may wait.
     pub fn poll_denied(&self, cx: &Context<'_>) -> Poll<Denied> {
         if let Some(denied) = self.entry.denied.get() {
@@ -186,12 +225,12 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
-    use super::{Denied, Live, Peer, Place, SLICE};
+    use super::{Activity, Denied, Duration, Facts, Kind, Live, Peer, Place, SLICE};
     use crate::identity::Identified;
     use crate::trust::RulesId;
 
-    fn enter(live: &Rc<Live>, number: usize, not_after: u64) -> Place {
-        live.enter(Peer {
+    pub(super) fn enter(live: &Rc<Live>, number: usize, not_after: u64) -> Place {
+        let peer = Peer {
             trust_domain: "default".into(),
             rules: RulesId::default(),
             device: Some(Arc::new(Identified::for_tests(
@@ -199,7 +238,18 @@ mod tests {
                 0,
                 not_after,
             ))),
-        })
+        };
+        let now = crate::clock::now();
+        let facts = Facts {
+            listener: "devices".into(),
+            address: "192.0.2.1:4000".parse().unwrap(),
+            handshake: Kind::Full,
+            tls_version: "1.3",
+            is_h2: false,
+            accepted: now,
+            handshake_took: Duration::ZERO,
+        };
+        live.enter(peer, facts, Rc::new(Activity::new(now)))
     }
 
     fn denied(place: &Place) -> Option<Denied> {

@@ -4,6 +4,7 @@
 //! It serves nothing itself; `admin` renders what is here.
 
 mod describe;
+pub mod exposition;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,6 +85,7 @@ impl Deadline {
 
 /// The metrics of one listener.
 pub struct Listener {
+    name: Arc<str>,
     connections: Counter,
     open: Gauge,
     handshakes_ok: Vec<(Kind, Counter, Histogram)>,
@@ -449,12 +451,18 @@ impl Listener {
             .map(|(kind, reason)| (kind, reason, handshakes(kind, reason)))
             .collect();
         Self {
+            name: name.into(),
             connections: register.counter("gateway_connections_total", &[("listener", name)]),
             open: register.gauge("gateway_connections_open", &[("listener", name)]),
             handshakes_ok,
             handshakes_failed,
             tickets,
         }
+    }
+
+    /// The listener's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Counts an accepted connection, as open until the answer is dropped.

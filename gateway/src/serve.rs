@@ -17,6 +17,7 @@ use crate::forward::Origin;
 use crate::handshake::Handshaked;
 use crate::headers::PeerHeaders;
 use crate::headers::token::TokenCache;
+use crate::live::Facts;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
 
@@ -45,12 +46,18 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    pub(crate) fn new(worker: Rc<Worker>, handshaked: Handshaked, permit: Permit) -> Self {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        handshaked: Handshaked,
+        facts: Facts,
+        permit: Permit,
+    ) -> Self {
         let (peer, is_h2) = (handshaked.peer(), handshaked.is_h2());
-        let place = worker.live().enter(handshaked.peer_identity().clone());
+        let identity = handshaked.peer_identity().clone();
         let (stream, slot) = handshaked.into_stream();
         let peer = PeerHeaders::prepare(peer, worker.snapshot().settings().headers);
         let activity = Rc::clone(stream.activity());
+        let place = worker.live().enter(identity, facts, Rc::clone(&activity));
         Self {
             stream,
             is_h2,

@@ -4,6 +4,7 @@
 
 mod error;
 mod orders;
+mod report;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::admin::access::Access;
 use crate::admin::revoke;
 use crate::admission;
 use crate::clock;
@@ -25,6 +27,7 @@ use crate::refresh::{Changed, Refresh};
 use crate::snapshot::{BuildError, Lasting, Snapshot};
 use crate::trust::revocation::Prepared;
 use crate::verify::revocation::{ListInfo, Warning};
+use crate::worker::asks::{self, Asked, Asks};
 use crate::worker::{self, Start};
 pub use error::ServerError;
 pub use orders::OrderError;
@@ -94,6 +97,7 @@ pub struct Server {
     workers: Vec<JoinHandle<io::Result<()>>>,
     listeners: Vec<(String, SocketAddr)>,
     admin: Option<std::net::TcpListener>,
+    asks: Vec<Asks>,
 }
 
 impl Server {
@@ -118,7 +122,8 @@ impl Server {
             .map(|listener| listener.name.clone())
             .collect();
         let metrics = Metrics::new(&names).map_err(|error| system(&error))?;
-        let admin = config.admin.map(bind_admin).transpose()?;
+        let admin = config.admin.as_ref().map(|admin| bind_admin(admin.address));
+        let admin = admin.transpose()?;
         let mut bound = bind(&config, workers)?;
         let listeners = names
             .into_iter()
@@ -135,10 +140,13 @@ impl Server {
             stale_issuers: BTreeSet::new(),
             listeners,
             admin,
+            asks: Vec::new(),
         };
         for index in 0..workers {
             let sockets = bound.iter_mut().filter_map(Bound::take).collect();
-            let start = server.start_of(sockets, workers);
+            let (asks, asked) = asks::channel();
+            server.asks.push(asks);
+            let start = server.start_of(sockets, workers, asked);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || worker::run(start))
@@ -148,7 +156,7 @@ impl Server {
         Ok(server)
     }
 
-    fn start_of(&self, sockets: Vec<std::net::TcpListener>, workers: usize) -> Start {
+    fn start_of(&self, sockets: Vec<std::net::TcpListener>, workers: usize, asked: Asked) -> Start {
         let max_connections = self
             .config
             .max_connections
@@ -163,6 +171,7 @@ impl Server {
                 max_connections: max_connections.div_ceil(workers),
             },
             trust_changed: self.trust_changed.subscribe(),
+            asked,
             stop: self.stop.subscribe(),
             grace: self.config.grace_period,
         }
@@ -216,6 +225,16 @@ impl Server {
         let entries = self.lasting.cache().len();
         self.metrics
             .render(entries, &self.lists(), clock::unix_seconds())
+    }
+
+    /// Where each worker can be asked.
+    pub fn asks(&self) -> Vec<Asks> {
+        self.asks.clone()
+    }
+
+    /// Who may use the admin listener; `None` where there is none.
+    pub fn access(&self) -> Option<Arc<Access>> {
+        self.snapshot.load().access().cloned()
     }
 
     /// Folds recorded samples away, and says when a revocation list has run out; to be called every few seconds.
@@ -302,7 +321,11 @@ impl Server {
         let old = &self.config;
         let fixed = [
             ("listeners", old.listeners == config.listeners),
-            ("admin", old.admin == config.admin),
+            (
+                "admin.address",
+                old.admin.as_ref().map(|admin| admin.address)
+                    == config.admin.as_ref().map(|admin| admin.address),
+            ),
             (
                 "admin.revocations_file",
                 old.revocations_file == config.revocations_file,

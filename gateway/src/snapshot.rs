@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use crate::admin::access::{Access, AccessError};
 use crate::clock;
 use crate::config::{self, Config, Settings};
 use crate::headers::token::Signer;
@@ -47,6 +48,9 @@ pub enum BuildError {
     /// The ticket secret.
     #[error("resumption.secret_file: {0}")]
     Secret(String),
+    /// What guards the admin listener.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The key that signs tokens.
     #[error("identity_headers.token.key: {0}")]
     Token(String),
@@ -77,6 +81,7 @@ pub struct Snapshot {
     router: Router,
     upstreams: Vec<upstream::Settings>,
     signer: Option<Arc<Signer>>,
+    access: Option<Arc<Access>>,
 }
 
 impl Snapshot {
@@ -104,6 +109,14 @@ impl Snapshot {
             }
         }
         errors.extend(secret.err());
+        let access = config.admin.as_ref().map(Access::load).transpose();
+        let access = match access {
+            Ok(access) => access.map(Arc::new),
+            Err(error) => {
+                errors.push(error.into());
+                None
+            }
+        };
         let signer = match signer.transpose() {
             Ok(signer) => signer,
             Err(error) => {
@@ -128,6 +141,7 @@ impl Snapshot {
             router: Router::new(config.routes.clone()),
             upstreams: config.upstreams.clone(),
             signer,
+            access,
         };
         Ok((snapshot, lists))
     }
@@ -160,6 +174,11 @@ impl Snapshot {
     /// Who signs the tokens that upstreams get, if they get any.
     pub fn signer(&self) -> Option<&Arc<Signer>> {
         self.signer.as_ref()
+    }
+
+    /// Who may use the admin listener; `None` where there is none.
+    pub fn access(&self) -> Option<&Arc<Access>> {
+        self.access.as_ref()
     }
 
     /// The upstreams, in the configuration's order.

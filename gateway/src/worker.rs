@@ -2,6 +2,8 @@
 //!
 //! Nothing in here is shared with another thread but the snapshot, the cache and the metrics.
 
+pub mod asks;
+
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -26,6 +28,7 @@ use crate::metrics::{self, Metrics};
 use crate::route::Routed;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
+use asks::Asked;
 
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
 /// at the sockets after each turn anyway.
@@ -43,6 +46,8 @@ pub struct Start {
     pub admission: admission::Settings,
     /// Changes whenever something that authorization looks at has changed.
     pub trust_changed: watch::Receiver<u64>,
+    /// Questions to the worker.
+    pub asked: Asked,
     /// Turns true when it is time to drain; connections then have `grace` to end.
     pub stop: watch::Receiver<bool>,
     /// How long connections may take to end.
@@ -192,6 +197,7 @@ async fn serve(start: Start) -> io::Result<()> {
     });
     tokio::task::spawn_local(Rc::clone(worker.turns()).keep());
     tokio::task::spawn_local(keep_reviewing(Rc::clone(&worker), start.trust_changed));
+    tokio::task::spawn_local(asks::answer(Rc::clone(&worker), start.asked));
     let mut accepting = Vec::new();
     for (index, socket) in start.sockets.into_iter().enumerate() {
         let listener = TcpListener::from_std(socket)?;

@@ -334,7 +334,7 @@ fn what_needs_a_restart_says_so() {
     type Change = fn(&mut Setup);
     let changes: [(&str, Change); 7] = [
         ("listeners", |setup| setup.listener = "127.0.0.1:1".into()),
-        ("admin", |setup| {
+        ("admin.address", |setup| {
             setup.more = "[admin]\naddress = \"127.0.0.1:1\"".into()
         }),
         ("server.workers", |setup| setup.workers = 2),

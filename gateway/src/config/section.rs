@@ -2,6 +2,7 @@
 //! for: unknown keys.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use toml::{Table, Value};
 
 use crate::config::{ConfigError, units};
 
-/// Everything that is wrong so far.
+/// Everything that is wrong so far, and every key that was read with the value that holds.
 #[derive(Debug, Default)]
-pub(super) struct Errors(RefCell<Vec<ConfigError>>);
+pub(super) struct Errors(RefCell<Vec<ConfigError>>, RefCell<BTreeMap<String, Value>>);
 
 impl Errors {
-    pub(super) fn into_inner(self) -> Vec<ConfigError> {
-        self.0.into_inner()
+    pub(super) fn into_inner(self) -> (BTreeMap<String, Value>, Vec<ConfigError>) {
+        (self.1.into_inner(), self.0.into_inner())
     }
 
     fn note(&self, key: String, problem: String) {
@@ -83,7 +84,17 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let value = self.take(key)?;
         match parse(&value) {
-            Ok(Some(parsed)) => Some(parsed),
+            Ok(Some(parsed)) => {
+                // Tables come key by key.
+                let is_table = |value: &Value| value.is_table();
+                let has_tables = value
+                    .as_array()
+                    .is_some_and(|list| list.iter().any(is_table));
+                if !value.is_table() && !has_tables {
+                    self.holds(key, || value);
+                }
+                Some(parsed)
+            }
             Ok(None) => {
                 self.error(key, &format!("{wanted} is needed, not {value}"));
                 None
@@ -93,6 +104,21 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// Notes that `key` has this value.
+    fn holds(&self, key: &str, value: impl FnOnce() -> Value) {
+        if let Some(errors) = self.errors {
+            errors.1.borrow_mut().insert(self.key(key), value());
+        }
+    }
+
+    /// The default of a key that the file does not give, which is noted as what holds.
+    fn or_default<T>(&self, key: &str, read: Option<T>, default: T, shown: fn(&T) -> Value) -> T {
+        read.unwrap_or_else(|| {
+            self.holds(key, || shown(&default));
+            default
+        })
     }
 
     pub(super) fn string(&mut self, key: &'static str) -> Option<String> {
@@ -119,8 +145,8 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
-        self.parsed(key, "true or false", |value| Ok(value.as_bool()))
-            .unwrap_or(default)
+        let read = self.parsed(key, "true or false", |value| Ok(value.as_bool()));
+        self.or_default(key, read, default, |value| Value::Boolean(*value))
     }
 
     pub(super) fn optional_integer(
@@ -145,19 +171,24 @@ impl<'a> Section<'a> {
         least: usize,
         most: usize,
     ) -> usize {
-        self.optional_integer(key, least, most).unwrap_or(default)
+        let read = self.optional_integer(key, least, most);
+        self.or_default(key, read, default, |number| {
+            Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX))
+        })
     }
 
     pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.parsed(
+        let read = self.parsed(
             key,
             "a duration such as \"500ms\" or \"30s\"",
             |value| match value.as_str() {
                 None => Ok(None),
                 Some(text) => units::duration(text).map(Some),
             },
-        )
-        .unwrap_or(default)
+        );
+        self.or_default(key, read, default, |duration| {
+            Value::String(units::written_duration(*duration))
+        })
     }
 
     pub(super) fn optional_size(&mut self, key: &'static str) -> Option<usize> {
@@ -170,7 +201,10 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn size(&mut self, key: &'static str, default: usize) -> usize {
-        self.optional_size(key).unwrap_or(default)
+        let read = self.optional_size(key);
+        self.or_default(key, read, default, |size| {
+            Value::String(units::written_size(*size))
+        })
     }
 
     pub(super) fn address(&mut self, key: &'static str) -> Option<SocketAddr> {

@@ -22,6 +22,7 @@ pub struct Activity {
     phase: Cell<Phase>,
     since: Cell<Instant>,
     open_requests: Cell<usize>,
+    requests: Cell<u64>,
     moved: Cell<bool>,
     write_blocked: Cell<bool>,
     head_is_dated: Cell<bool>,
@@ -35,6 +36,7 @@ impl Activity {
             phase: Cell::new(Phase::Idle),
             since: Cell::new(now),
             open_requests: Cell::new(0),
+            requests: Cell::new(0),
             moved: Cell::new(false),
             write_blocked: Cell::new(false),
             head_is_dated: Cell::new(false),
@@ -50,6 +52,11 @@ impl Activity {
     /// Whether a request is being answered.
     pub fn in_request(&self) -> bool {
         self.open_requests.get() > 0
+    }
+
+    /// How many requests have started.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
     }
 
     /// Bytes came from the device. A request head that they start has no time yet: nearly all come whole, and
@@ -78,6 +85,7 @@ impl Activity {
     /// A request head is complete.
     pub fn request_started(&self, now: Instant) {
         self.open_requests.set(self.open_requests.get() + 1);
+        self.requests.set(self.requests.get() + 1);
         self.enter(Phase::Request, now);
     }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -116,6 +117,26 @@ pub fn load_intermediates(
     load_authorities(paths, "an intermediate", |certificate| {
         AuthorityCertificate::intermediate(certificate, rules)
     })
+}
+
+/// Loads trust anchors as rustls's own verifiers take them, from files and folders in the same way.
+///
+/// # Errors
+/// What is wrong, and in which file.
+pub fn load_root_store(paths: &[PathBuf]) -> Result<RootCertStore, CredentialError> {
+    let mut roots = RootCertStore::empty();
+    for path in paths {
+        for file in files_of(path)? {
+            for certificate in certificates(&file)? {
+                let added = roots.add(certificate);
+                added.map_err(|error| CredentialError::Pem {
+                    path: file.clone(),
+                    reason: error.to_string(),
+                })?;
+            }
+        }
+    }
+    Ok(roots)
 }
 
 fn load_authorities(
