@@ -7,6 +7,7 @@ mod admin;
 mod listener;
 mod route;
 mod section;
+mod telemetry;
 mod trust_domain;
 mod units;
 mod upstream;
@@ -63,6 +64,10 @@ pub struct Config {
     pub watch: bool,
     /// The signed token that upstreams get, if any.
     pub token: Option<Token>,
+    /// What is logged of requests and connections, if anything.
+    pub access_log: Option<crate::access_log::Settings>,
+    /// How requests are traced, if they are.
+    pub traces: Option<crate::trace::Settings>,
     /// Every key that was read, as errors name it, with its value or its default; what is secret is left out.
     pub in_force: BTreeMap<String, toml::Value>,
 }
@@ -182,6 +187,9 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
 
     let (admin, revocations_file) = admin::read(file, base);
 
+    let access_log = telemetry::access_log(file, base);
+    let traces = telemetry::traces(file);
+
     let mut server = file.table("server", false);
     let workers = server.optional_integer("workers", 1, 1024);
     let grace_period = server.duration("shutdown_grace_period", Duration::from_secs(30));
@@ -207,6 +215,8 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         grace_period,
         watch,
         token,
+        access_log,
+        traces,
         in_force: BTreeMap::new(),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod body;
 mod exchange;
+mod observed;
 mod refused;
 
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use crate::authorize::{Denied, Permit};
 use crate::clock;
@@ -25,6 +27,8 @@ use crate::upstream::UpstreamError;
 use crate::worker::Worker;
 use body::{RequestBody, ResponseBody};
 pub use exchange::Exchange;
+use observed::Observed;
+pub(crate) use observed::log_unanswerable;
 use refused::Refused;
 
 /// Bounds on a request.
@@ -78,7 +82,13 @@ pub async fn forward(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
     let exchange = Exchange::start(Rc::clone(&origin));
-    match answer(&origin, &exchange, request).await {
+    let span = tracing::debug_span!(
+        "request",
+        device = origin.permit.device_id(),
+        method = %request.method(),
+        path = request.uri().path()
+    );
+    match answer(&origin, &exchange, request).instrument(span).await {
         Ok((mut response, lease, upload)) => {
             headers::remove_hop_by_hop(response.headers_mut());
             exchange.status.set(Some(response.status()));
@@ -101,6 +111,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answered, Refused> {
     let snapshot = origin.worker.snapshot();
+    if let Some(observed) = Observed::begin(snapshot.observing(), &request) {
+        let _ = exchange.observed.set(observed);
+    }
     let limit = snapshot.settings().forward.max_request_body;
     let request = request.map(|body| RequestBody::new(body, limit, exchange));
     // HTTP/1.1 heads with more were not parsed; HTTP/2 has a bound on bytes only.
@@ -145,14 +158,22 @@ async fn answer(
         name,
         value: value.as_ref(),
     });
-    let request = upstream_request(request, host, token, origin);
+    let mut request = upstream_request(request, host, token, origin);
+    if let Some(observed) = exchange.observed.get() {
+        observed.write_trace(request.headers_mut());
+    }
     let upload = request.body().state();
     match upstream.send(request, &upload, exchange.started).await {
         // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
         Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Refused::Broken)
         }
-        Ok((response, lease)) => Ok((response, lease, upload)),
+        Ok((response, lease)) => {
+            if let Some(observed) = exchange.observed.get() {
+                observed.answered(lease.endpoint(), lease.connect_took());
+            }
+            Ok((response, lease, upload))
+        }
         Err(error) => {
             if upload.is_too_large() {
                 return Err(Refused::BodyTooLarge);
@@ -200,6 +221,9 @@ fn upstream_request(
 
 fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     let (status, text) = refused.answer();
+    if let Some(observed) = exchange.observed.get() {
+        observed.failed(refused.label());
+    }
     exchange.status.set(Some(status));
     let mut response = Response::new(ResponseBody::text(text, exchange));
     *response.status_mut() = status;

@@ -56,6 +56,13 @@ pub struct Facts {
     pub handshake_took: Duration,
 }
 
+impl Facts {
+    /// `http1` or `h2`.
+    pub fn protocol(&self) -> &'static str {
+        if self.is_h2 { "h2" } else { "http1" }
+    }
+}
+
 /// All open connections of one worker.
 #[derive(Debug, Default)]
 pub struct Live {
@@ -183,6 +190,11 @@ impl Place {
     /// Whom the connection belongs to.
     pub fn peer(&self) -> &Peer {
         &self.entry.peer
+    }
+
+    /// Why the connection is ended early, if it is.
+    pub fn denial(&self) -> Option<Denied> {
+        self.entry.denied.get()
     }
 
     /// What is known about the connection.

@@ -22,6 +22,7 @@ use crate::fetch::FetchError;
 use crate::handshake::{Failure, Kind, Report};
 use crate::ocsp::Outcome;
 use crate::tls::resumption::Declined;
+use crate::trace;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
 use crate::verify::Refusal;
@@ -50,6 +51,8 @@ pub struct Metrics {
     reloads: [Counter; 2],
     fetches: Vec<(&'static str, Counter)>,
     responders: Vec<(Outcome, Counter)>,
+    access_log_lost: Counter,
+    spans: trace::Counted,
     /// Issuers of lists that have gauges.
     shown_issuers: Mutex<BTreeSet<String>>,
 }
@@ -299,6 +302,16 @@ impl Metrics {
             reloads,
             fetches,
             responders,
+            access_log_lost: register.counter("gateway_access_log_lost_total", &[]),
+            spans: {
+                let spans =
+                    |outcome| register.counter("gateway_spans_total", &[("outcome", outcome)]);
+                trace::Counted {
+                    exported: spans("exported"),
+                    failed: spans("failed"),
+                    lost: spans("lost"),
+                }
+            },
             shown_issuers: Mutex::default(),
             recorder,
         }))
@@ -361,6 +374,16 @@ impl Metrics {
     /// Counts a question to a responder, or to what it said before.
     pub fn responder_asked(&self, outcome: Outcome) {
         count(&self.responders, outcome);
+    }
+
+    /// Counts records of the access log that were not written.
+    pub fn access_log_lost(&self) -> &Counter {
+        &self.access_log_lost
+    }
+
+    /// Counts what becomes of spans.
+    pub fn spans(&self) -> &trace::Counted {
+        &self.spans
     }
 
     /// Shows the revocation lists in force at `now` (seconds since the Unix epoch). An issuer with several is as good as the

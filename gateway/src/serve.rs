@@ -74,6 +74,18 @@ impl Served {
     }
 }
 
+impl Served {
+    /// The device's id for a log line.
+    pub(crate) fn device_id(&self) -> &str {
+        self.origin.permit.device_id()
+    }
+
+    /// What outlives serving, for whoever tells of it.
+    pub(crate) fn origin(&self) -> Rc<Origin> {
+        Rc::clone(&self.origin)
+    }
+}
+
 /// Serves `served` to its end.
 pub(crate) async fn connection(served: Served) {
     let settings = served.origin.worker.snapshot().settings().serve;

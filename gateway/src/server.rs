@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -24,6 +25,7 @@ use crate::config::{Config, ConfigError};
 use crate::listener::Bound;
 use crate::metrics::Metrics;
 use crate::refresh::{Changed, Refresh};
+use crate::snapshot::observing::Observing;
 use crate::snapshot::{BuildError, Lasting, Snapshot};
 use crate::trust::revocation::Prepared;
 use crate::verify::revocation::{ListInfo, Warning};
@@ -34,6 +36,9 @@ pub use orders::OrderError;
 
 /// Descriptors that are not for devices: upstreams, files, the admin listener.
 const RESERVED_SHARE: f64 = 0.2;
+
+/// How long the end of the process may wait for the last records of the access log to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Reads and parses the configuration file at `path`.
 ///
@@ -122,6 +127,9 @@ impl Server {
             .map(|listener| listener.name.clone())
             .collect();
         let metrics = Metrics::new(&names).map_err(|error| system(&error))?;
+        let observing = Observing::default().renewed(&config, &metrics);
+        let observing = observing.map_err(|error| ServerError::Build(vec![error]))?;
+        let snapshot = snapshot.observed_by(observing);
         let admin = config.admin.as_ref().map(|admin| bind_admin(admin.address));
         let admin = admin.transpose()?;
         let mut bound = bind(&config, workers)?;
@@ -301,7 +309,7 @@ impl Server {
         match load_config(path) {
             Ok(config) => self.reload(config),
             Err(error) => {
-                self.metrics.reloaded(false);
+                self.not_reloaded();
                 Err(error)
             }
         }
@@ -313,8 +321,20 @@ impl Server {
     /// Why it stays as it was.
     pub fn reload(&mut self, config: Config) -> Result<(), ServerError> {
         let result = self.try_reload(config);
-        self.metrics.reloaded(result.is_ok());
+        match result {
+            Ok(()) => self.metrics.reloaded(true),
+            Err(_) => self.not_reloaded(),
+        }
         result
+    }
+
+    /// Counts a reload that came to nothing. The access log is opened again all the same: whoever rotated it has no part in
+    /// what is wrong with the configuration.
+    fn not_reloaded(&self) {
+        self.metrics.reloaded(false);
+        if let Some(log) = &self.snapshot.load().observing().access_log {
+            log.reopen();
+        }
     }
 
     fn try_reload(&mut self, config: Config) -> Result<(), ServerError> {
@@ -354,6 +374,13 @@ impl Server {
         let generation = self.snapshot.load().generation() + 1;
         let (snapshot, lists) =
             Snapshot::build(&config, &self.lasting, generation).map_err(ServerError::Build)?;
+        let observing = self
+            .snapshot
+            .load()
+            .observing()
+            .renewed(&config, &self.metrics);
+        let observing = observing.map_err(|error| ServerError::Build(vec![error]))?;
+        let snapshot = snapshot.observed_by(observing);
         put_into_force(&snapshot, lists);
         self.snapshot.store(Arc::new(snapshot));
         self.config = config;
@@ -386,6 +413,9 @@ impl Server {
             worker
                 .join()
                 .map_err(|_| io::Error::other("a worker panicked"))??;
+        }
+        if let Some(log) = &self.snapshot.load().observing().access_log {
+            log.flush(LAST_WORDS);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! handshake and the new routes. It binds nothing.
 
 mod lasting;
+pub mod observing;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::upstream;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
+use observing::Observing;
 
 /// Why a configuration that parsed cannot be put into force.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,12 @@ pub enum BuildError {
     /// The ticket secret.
     #[error("resumption.secret_file: {0}")]
     Secret(String),
+    /// The access log.
+    #[error("access_log.destination: cannot be opened: {0}")]
+    AccessLog(std::io::Error),
+    /// The thread that exports spans.
+    #[error("telemetry: {0}")]
+    Traces(std::io::Error),
     /// What guards the admin listener.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -82,6 +90,7 @@ pub struct Snapshot {
     upstreams: Vec<upstream::Settings>,
     signer: Option<Arc<Signer>>,
     access: Option<Arc<Access>>,
+    observing: Observing,
 }
 
 impl Snapshot {
@@ -142,6 +151,7 @@ impl Snapshot {
             upstreams: config.upstreams.clone(),
             signer,
             access,
+            observing: Observing::default(),
         };
         Ok((snapshot, lists))
     }
@@ -174,6 +184,17 @@ impl Snapshot {
     /// Who signs the tokens that upstreams get, if they get any.
     pub fn signer(&self) -> Option<&Arc<Signer>> {
         self.signer.as_ref()
+    }
+
+    /// The same, with `observing` told of what happens.
+    #[must_use]
+    pub fn observed_by(self, observing: Observing) -> Self {
+        Self { observing, ..self }
+    }
+
+    /// Who is told of what happens.
+    pub fn observing(&self) -> &Observing {
+        &self.observing
     }
 
     /// Who may use the admin listener; `None` where there is none.

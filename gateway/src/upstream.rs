@@ -7,6 +7,7 @@ pub mod pool;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
@@ -79,6 +80,7 @@ pub enum UpstreamError {
 
 /// An upstream as one worker uses it.
 pub struct Upstream {
+    name: Arc<str>,
     limits: Limits,
     pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
@@ -97,11 +99,17 @@ impl Upstream {
             })
             .collect();
         Self {
+            name: settings.name.as_str().into(),
             limits: settings.limits,
             pools,
             next: Cell::new(0),
             metrics: metrics.upstream(&settings.name),
         }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Its metrics.

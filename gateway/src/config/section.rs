@@ -149,6 +149,34 @@ impl<'a> Section<'a> {
         self.or_default(key, read, default, |value| Value::Boolean(*value))
     }
 
+    /// A share from 0 to 1.
+    pub(super) fn share(&mut self, key: &'static str, default: f64) -> f64 {
+        let read = self.parsed(key, "a share from 0 to 1 such as 0.01", |value| {
+            let number = value.as_float();
+            // TOML tells 1 from 1.0; who writes a share does not.
+            let number = number.or_else(|| value.as_integer().map(|whole| whole as f64));
+            Ok(number.filter(|number| (0.0..=1.0).contains(number)))
+        });
+        self.or_default(key, read, default, |share| Value::Float(*share))
+    }
+
+    /// A table of texts that are not to be shown to anybody.
+    pub(super) fn secret_texts(&mut self, key: &'static str) -> Vec<(String, String)> {
+        let texts = self.take(key).map(|value| {
+            let pairs = value.as_table().map(|table| {
+                let text = |(name, value): (&String, &Value)| {
+                    Some((name.clone(), value.as_str()?.to_owned()))
+                };
+                table.iter().map(text).collect::<Option<Vec<_>>>()
+            });
+            pairs.flatten()
+        });
+        if matches!(texts, Some(None)) {
+            self.error(key, "a table of texts is needed");
+        }
+        texts.flatten().unwrap_or_default()
+    }
+
     pub(super) fn optional_integer(
         &mut self,
         key: &'static str,

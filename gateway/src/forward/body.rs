@@ -101,6 +101,9 @@ impl Body for RequestBody {
         let frame = frame?;
         this.state.progress.set(Some(clock::now()));
         let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
+        if let Some(exchange) = &this.exchange {
+            exchange.received.set(exchange.received.get() + length);
+        }
         match this.left.checked_sub(length) {
             Some(left) => this.left = left,
             None => {
@@ -132,7 +135,7 @@ impl UploadState {
 pub struct ResponseBody {
     source: Source,
     /// Ends the exchange when the body is dropped, whichever way it ended.
-    _exchange: Rc<Exchange>,
+    exchange: Rc<Exchange>,
 }
 
 enum Source {
@@ -157,16 +160,13 @@ impl ResponseBody {
             upload,
         };
         source.give_back_when_done();
-        Self {
-            source,
-            _exchange: exchange,
-        }
+        Self { source, exchange }
     }
 
     pub(super) fn text(text: &'static str, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Text(Some(Bytes::from_static(text.as_bytes()))),
-            _exchange: exchange,
+            exchange,
         }
     }
 }
@@ -198,12 +198,20 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = match &mut this.source {
             Source::Text(text) => {
-                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+                let text = text.take();
+                let length = text.as_ref().map_or(0, Bytes::len) as u64;
+                this.exchange.sent.set(length + this.exchange.sent.get());
+                return Poll::Ready(text.map(|text| Ok(Frame::data(text))));
             }
             Source::Upstream { body, .. } => ready!(Pin::new(body).poll_frame(cx)),
         };
         match &frame {
-            Some(Ok(_)) => this.source.give_back_when_done(),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
+                let sent = &this.exchange.sent;
+                sent.set(sent.get() + length);
+                this.source.give_back_when_done();
+            }
             // The end of a chunked body is known only here.
             None => {
                 if let Source::Upstream { lease, upload, .. } = &mut this.source
@@ -213,7 +221,11 @@ impl Body for ResponseBody {
                     lease.give_back();
                 }
             }
-            Some(Err(_)) => {}
+            Some(Err(_)) => {
+                if let Some(observed) = this.exchange.observed.get() {
+                    observed.failed("broken_off");
+                }
+            }
         }
         Poll::Ready(frame)
     }

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
 use crate::clock;
 use crate::forward::Origin;
+use crate::forward::observed::Observed;
 use crate::upstream::Upstream;
 
 /// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
@@ -18,17 +19,30 @@ pub struct Exchange {
     pub(super) started: Instant,
     pub(super) upstream: OnceCell<Rc<Upstream>>,
     pub(super) status: Cell<Option<StatusCode>>,
+    /// How long the head took to come, where it did not come whole.
+    pub(super) head: Option<Duration>,
+    /// Bytes of the request's body that came.
+    pub(super) received: Cell<u64>,
+    /// Bytes of the answer's body that were passed on.
+    pub(super) sent: Cell<u64>,
+    /// What is told of it, where that is wanted.
+    pub(super) observed: OnceCell<Box<Observed>>,
 }
 
 impl Exchange {
     pub(super) fn start(origin: Rc<Origin>) -> Rc<Self> {
         let started = clock::now();
+        let head = origin.activity.head_took(started);
         origin.activity.request_started(started);
         Rc::new(Self {
             origin,
             started,
             upstream: OnceCell::new(),
             status: Cell::new(None),
+            head,
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            observed: OnceCell::new(),
         })
     }
 }
@@ -44,5 +58,8 @@ impl Drop for Exchange {
             None => self.origin.worker.unrouted(),
         };
         metrics.answered(status, now.saturating_duration_since(self.started));
+        if let Some(observed) = self.observed.get() {
+            observed.end(self, now);
+        }
     }
 }

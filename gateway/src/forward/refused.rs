@@ -20,6 +20,24 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    /// The reason in logs.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Malformed(headers::Malformed::TransferEncoding) => "bad_transfer_encoding",
+            Self::Malformed(headers::Malformed::AmbiguousLength) => "ambiguous_length",
+            Self::Malformed(headers::Malformed::Host) => "bad_host",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::Misdirected => "misdirected",
+            Self::Method => "method",
+            Self::NoRoute => "no_route",
+            Self::NoDevice => "no_device",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Unreachable => "upstream_unreachable",
+            Self::Broken => "upstream_broken",
+            Self::Timeout => "upstream_timeout",
+        }
+    }
+
     /// The status, and a word to the device.
     pub(super) fn answer(self) -> (StatusCode, &'static str) {
         match self {

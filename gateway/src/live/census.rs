@@ -120,7 +120,7 @@ impl Row {
             trust_domain: Arc::clone(&entry.peer.trust_domain),
             listener: Arc::clone(&facts.listener),
             address: facts.address,
-            protocol: if facts.is_h2 { "h2" } else { "http1" },
+            protocol: facts.protocol(),
             tls_version: facts.tls_version,
             handshake: facts.handshake.label(),
             age: now.saturating_duration_since(facts.accepted),

@@ -3,7 +3,7 @@
 //! Shared inside one worker thread only, so plain cells do. It holds no timer; `watchdog` does.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,12 @@ impl Activity {
         if self.phase.get() == Phase::Head && !self.head_is_dated.replace(true) {
             self.since.set(now());
         }
+    }
+
+    /// How long the request head took to come that is complete at `now`, if it was seen incomplete.
+    pub fn head_took(&self, now: Instant) -> Option<Duration> {
+        let seen = self.phase.get() == Phase::Head && self.head_is_dated.get();
+        seen.then(|| now.saturating_duration_since(self.since.get()))
     }
 
     /// Bytes went to the device, all that there were or (`blocked`) only some.

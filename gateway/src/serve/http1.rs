@@ -15,7 +15,7 @@ use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::service_fn;
 
 use crate::forward::body::ResponseBody;
-use crate::forward::{Origin, forward};
+use crate::forward::{Origin, forward, log_unanswerable};
 use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
@@ -124,6 +124,7 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
     if error.is_parse() {
         let unrouted = origin.worker.unrouted();
         unrouted.answered(StatusCode::BAD_REQUEST, Duration::ZERO);
+        log_unanswerable(origin);
         origin.activity.leave_unread();
     }
 }

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -38,6 +38,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     sender: SendRequest<RequestBody>,
     reused: bool,
+    connect_took: Option<Duration>,
 }
 
 impl Pool {
@@ -62,14 +63,18 @@ impl Pool {
                     pool: Rc::clone(pool),
                     sender,
                     reused: true,
+                    connect_took: None,
                 });
             }
         }
+        let began = clock::now();
         let sender = pool.connect().await?;
+        let connect_took = Some(clock::now().saturating_duration_since(began));
         Ok(Lease {
             pool: Rc::clone(pool),
             sender,
             reused: false,
+            connect_took,
         })
     }
 
@@ -132,6 +137,16 @@ impl Lease {
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
     {
         self.sender.try_send_request(request)
+    }
+
+    /// Where it leads to.
+    pub fn endpoint(&self) -> String {
+        self.pool.address.to_string()
+    }
+
+    /// How long connecting took, where the connection was made for this request.
+    pub fn connect_took(&self) -> Option<Duration> {
+        self.connect_took
     }
 
     /// Whether the connection carried a request before.
