@@ -262,4 +262,29 @@ mod tests {
         assert!(sampled(0xff, 1.0) && !sampled(0, 0.0));
         assert_eq!(Context::begin(&HeaderMap::new(), [0; 24], 1.0), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_one_sound_context_goes_on(
+            parents in proptest::collection::vec("[0-9a-f-]{0,60}|\\PC{0,80}", 0..3),
+            states in proptest::collection::vec("[a-z0-9=, ]{0,700}|\\PC{0,80}", 0..4),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, values) in [(TRACEPARENT, &parents), (TRACESTATE, &states)] {
+                for value in values {
+                    if let Ok(value) = HeaderValue::from_str(value) {
+                        headers.append(&name, value);
+                    }
+                }
+            }
+            let context = Context::begin(&headers, random(), 0.5).unwrap();
+            context.write(&mut headers);
+            let written: Vec<_> = headers.get_all(TRACEPARENT).iter().collect();
+            assert_eq!(written.len(), 1);
+            assert_eq!(super::inbound(&headers), Some((*context.trace(), *context.span())));
+            let states: Vec<_> = headers.get_all(TRACESTATE).iter().collect();
+            assert!(states.len() <= 1 && states.iter().all(|state| state.len() <= super::LONGEST_STATE));
+            assert!(states.is_empty() || context.parent().is_some());
+        }
+    }
 }
