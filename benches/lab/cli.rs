@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, demo, revocation, role};
+use crate::{compare, continuity, demo, revocation, role};
 
 /// Shows and measures Fleetgate on this machine.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Compare(compare::Arguments),
     /// Revoke devices that are connected, load a long list, and measure how soon that takes effect and what it costs
     Revocation(revocation::Arguments),
+    /// Reload the gateway ten times under load, restart it by a take-over, and see whether anything is lost
+    Continuity(continuity::Arguments),
     /// The gateway, as a child of this program
     #[command(hide = true, name = role::GATEWAY, disable_help_flag = true)]
     Gateway {
@@ -73,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(arguments) => demo::execute(&arguments),
         Command::Compare(arguments) => compare::execute(&arguments),
         Command::Revocation(arguments) => revocation::execute(&arguments),
+        Command::Continuity(arguments) => continuity::execute(&arguments),
         Command::Gateway { arguments } => return role::gateway(arguments),
         Command::Upstream => role::upstream().map(|()| Exit::Passed),
         Command::Tied {

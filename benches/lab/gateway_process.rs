@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use loadgen::Stop;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -61,7 +62,8 @@ impl GatewayProcess {
         command
             .current_dir(work)
             .args([role::GATEWAY, "run", "--config", &configuration])
-            .args(["--log-format", "json", "--exit-with-stdin"]);
+            .args(["--log-format", "json", "--exit-with-stdin"])
+            .args(variation.takes_over.then_some("--take-over"));
         let log = work.join(format!("{name}.log"));
         let began = Instant::now();
         let mut child = cores.with_server(|| Child::start("the gateway", &mut command, &log))??;
@@ -86,6 +88,18 @@ impl GatewayProcess {
             .signal(Signal::HUP)
             .context("cannot signal the gateway")
     }
+
+    /// Waits until it has ended by itself. Whether it did, with success, within `patience`.
+    pub(crate) fn wait_for_end(mut self, patience: Duration, stop: &Stop) -> anyhow::Result<bool> {
+        let until = Instant::now() + patience;
+        while Instant::now() < until && !stop.is_requested() {
+            if let Some(status) = self.child.ended()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(false)
+    }
 }
 
 /// What is not as it is by default.
@@ -97,6 +111,10 @@ pub(crate) struct Variation {
     pub(crate) watch: Option<bool>,
     /// `resumption.tickets`.
     pub(crate) tickets: Option<&'static str>,
+    /// Whether another process can take over from it, and its grace period then.
+    pub(crate) handover: Option<Duration>,
+    /// Whether it takes over from the one that runs in the same folder.
+    pub(crate) takes_over: bool,
 }
 
 impl Variation {
@@ -107,8 +125,17 @@ impl Variation {
     }
 
     fn server(&self) -> String {
-        self.watch
-            .map_or_else(String::new, |watch| format!("watch = {watch}\n"))
+        let mut text = match self.handover {
+            None => "shutdown_grace_period = \"2s\"\n".to_owned(),
+            Some(grace) => format!(
+                "shutdown_grace_period = \"{}s\"\nhandover_socket = \"handover\"\n",
+                grace.as_secs()
+            ),
+        };
+        if let Some(watch) = self.watch {
+            text.push_str(&format!("watch = {watch}\n"));
+        }
+        text
     }
 
     fn resumption(&self) -> String {
@@ -147,7 +174,6 @@ address = "127.0.0.1:0"
 
 [server]
 workers = 1
-shutdown_grace_period = "2s"
 {server}{resumption}"#
     )
 }
@@ -206,11 +232,13 @@ mod tests {
             lists: Some("lists".to_owned()),
             watch: Some(false),
             tickets: Some("self_contained"),
+            handover: Some(Duration::from_secs(20)),
+            takes_over: false,
         };
         for variation in [usual, varied] {
             let text = configuration(upstream, &variation);
             let config = gateway::config::Config::parse(&text, Path::new("")).unwrap();
-            assert_eq!(config.workers, Some(1));
+            assert_eq!(config.server.workers, Some(1));
         }
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! cli ─▶ demo ────▶ report, page        what a newcomer sees first
 //!     ├▶ compare ─▶ report, page        the same work against nginx, HAProxy and Envoy
-//!     └▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
+//!     ├▶ revocation ─▶ report, page     what it costs to turn devices away, and how soon it happens
+//!     └▶ continuity ─▶ report           whether reloads and a restart lose anything
 //!            │
 //!          child: gateway, upstream, peers     processes of their own, so that their CPU is measured apart
 //! ```
@@ -16,6 +17,7 @@ mod build_profile;
 mod child;
 mod cli;
 mod compare;
+mod continuity;
 mod cores;
 mod counts;
 mod demo;

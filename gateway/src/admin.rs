@@ -28,7 +28,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock;
@@ -51,22 +51,12 @@ const LONGEST: usize = 4096;
 pub struct Admin {
     server: Rc<RefCell<Server>>,
     log_level: LogLevel,
-    drain: Notify,
 }
 
 impl Admin {
     /// For `server`, whose logs `log_level` filters.
     pub fn new(server: Rc<RefCell<Server>>, log_level: LogLevel) -> Self {
-        Self {
-            server,
-            log_level,
-            drain: Notify::new(),
-        }
-    }
-
-    /// Ready once an administrator wants the gateway drained.
-    pub async fn drain_wanted(&self) {
-        self.drain.notified().await;
+        Self { server, log_level }
     }
 }
 
@@ -186,7 +176,7 @@ async fn read(path: &str, query: Option<&str>, admin: &Admin) -> Answer {
         "/version" => text(&format!("{}\n", crate::cli::VERSION)),
         "/stats" => stats(&server()),
         "/config" => Answer::of(&server().configuration()),
-        "/upstreams" => Answer::of(&server().upstreams()),
+        "/upstreams" => Answer::of(&server().upstreams_in_force()),
         "/state" => Answer::of(&server().state()),
         "/log-level" => Answer::of(&admin.log_level.get()),
         "/revoke" => Answer::json(revoke::render(&server().orders())),
@@ -244,7 +234,7 @@ async fn order(method: &Method, path: &str, body: &[u8], admin: &Admin) -> Answe
         },
         ("/drain", &Method::POST) => {
             tracing::warn!("an administrator wants Fleetgate drained");
-            admin.drain.notify_one();
+            admin.server.borrow().ask_for_drain();
             Answer::of(&json!({ "draining": true })).with_status(StatusCode::ACCEPTED)
         }
         _ => match ORDERS.iter().find(|(known, _)| *known == path) {

@@ -2,20 +2,24 @@
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
 
 use crate::admin::log_level::LogLevel;
 use crate::admin::{self, Admin};
-use crate::server::{Server, ServerError, check, load_config};
+use crate::config::{Config, ConfigError};
+use crate::server::handover::{self, Handover, Upgrade};
+use crate::server::notify::ServiceManager;
+use crate::server::{Server, ServerError, activation, check, load_config};
+use crate::upstream::upkeep::Upkeep;
 use crate::watch::Watch;
 
 /// Version, commit and TLS stack.
@@ -33,7 +37,8 @@ pub const VERSION: &str = concat!(
     version = VERSION,
     about = "Fleetgate's gateway: terminates mutual TLS for a fleet of devices and forwards their requests",
     after_help = "Exit codes: 0 clean, 1 runtime failure, 2 bad configuration or usage.\n\
-        Signals: SIGHUP reloads the configuration, SIGTERM or SIGINT drains and exits, a second one exits at once.\n\n\
+        Signals: SIGHUP reloads the configuration, SIGUSR2 starts the program anew with --take-over, \
+        SIGTERM or SIGINT drains and exits, a second one exits at once.\n\n\
         Examples:\n  gateway check --config gateway.toml\n  gateway run --config gateway.toml"
 )]
 pub struct Arguments {
@@ -57,6 +62,10 @@ enum Command {
         /// Drain and exit when standard input is closed, so that the gateway does not outlive a supervisor that was killed
         #[arg(long)]
         exit_with_stdin: bool,
+        /// Take the listening sockets over from the gateway that runs with the same server.handover_socket; it drains once this
+        /// one is ready, and goes on as it was if this one does not get that far
+        #[arg(long)]
+        take_over: bool,
     },
     /// Read the configuration and everything it names, report all errors at once, and serve nothing
     Check {
@@ -90,8 +99,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             log_format,
             log_level,
             exit_with_stdin,
+            take_over,
         } => match start_logs(log_format, &log_level) {
-            Ok(level) => finish(run(config, exit_with_stdin, level)),
+            Ok(level) => finish(run(config, exit_with_stdin, take_over, level)),
             Err(problem) => fail(&format!("--log-level: {problem}"), BAD_CONFIGURATION),
         },
         Command::Check { config } => finish(check(&config).map(|()| {
@@ -161,23 +171,77 @@ fn start_logs(format: Option<LogFormat>, level: &str) -> Result<LogLevel, String
     Ok(LogLevel::new(level, Box::new(set)))
 }
 
-fn run(path: PathBuf, exit_with_stdin: bool, level: LogLevel) -> Result<(), ServerError> {
-    let server = Server::start(load_config(&path)?)?;
-    say_what_is_bound(&server);
+fn run(
+    path: PathBuf,
+    exit_with_stdin: bool,
+    take_over: bool,
+    level: LogLevel,
+) -> Result<(), ServerError> {
     let system = |error: io::Error| ServerError::System(error.to_string());
+    let config = load_config(&path)?;
+    let handover_socket = config.server.handover_socket.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
         .map_err(system)?;
-    let server = Rc::new(RefCell::new(server));
-    let admin = Rc::new(Admin::new(Rc::clone(&server), level));
-    let result = runtime.block_on(supervise(&server, admin, path, exit_with_stdin));
-    drop(runtime);
-    result.map_err(system)?;
+    let server = Rc::new(RefCell::new(start(config, take_over)?));
+    let manager = ServiceManager::from_env();
+    let result = runtime.block_on(async {
+        let signals = Signals::new().map_err(system)?;
+        let handover = match handover_socket.map(|socket| Handover::listen(&socket, take_over)) {
+            None => None,
+            Some(Ok(handover)) => Some(handover),
+            Some(Err(error)) if take_over => {
+                // The old process drains already.
+                tracing::error!(%error, "no other process can take over from this one");
+                None
+            }
+            Some(Err(error)) => return Err(error),
+        };
+        let admin = server.borrow().admin_socket().transpose().map_err(system)?;
+        let admin = admin.map(|socket| {
+            let admin = Rc::new(Admin::new(Rc::clone(&server), level));
+            tokio::task::spawn_local(admin::serve(socket, admin))
+        });
+        say_what_is_bound(&server.borrow());
+        manager.ready();
+        let stdin_closed = stdin_closed(exit_with_stdin);
+        supervise(
+            &server,
+            &path,
+            signals,
+            stdin_closed,
+            handover,
+            admin,
+            &manager,
+        )
+        .await
+        .map_err(system)
+    });
+    // A resolver that does not answer is not waited for.
+    runtime.shutdown_background();
+    result?;
     match Rc::try_unwrap(server) {
         Ok(server) => server.into_inner().join().map_err(system),
         Err(_) => Err(ServerError::System("the admin listener did not end".into())),
     }
+}
+
+/// Starts the gateway: in the place of one that runs, on sockets that a service manager passes, or on its own.
+fn start(config: Config, take_over: bool) -> Result<Server, ServerError> {
+    if !take_over {
+        let mut inherited = activation::sockets()?.unwrap_or_default();
+        return Server::start_with(config, &mut inherited);
+    }
+    let Some(socket) = &config.server.handover_socket else {
+        let key = "server.handover_socket".to_owned();
+        let problem = "--take-over needs this key, here and in the gateway that runs".to_owned();
+        return Err(ServerError::Config(vec![ConfigError { key, problem }]));
+    };
+    let (predecessor, mut inherited) = handover::take_over(socket)?;
+    let server = Server::start_with(config, &mut inherited)?;
+    predecessor.release(&server, &inherited);
+    Ok(server)
 }
 
 fn say_what_is_bound(server: &Server) {
@@ -196,74 +260,182 @@ fn say_what_is_bound(server: &Server) {
     tracing::info!(version = VERSION, "Fleetgate is ready");
 }
 
-/// Handles signals until the gateway is drained.
+/// What serves the admin listener.
+type AdminTask = tokio::task::JoinHandle<io::Result<()>>;
+
+/// Why the gateway stops serving.
+enum Ending {
+    /// It was told to.
+    Told,
+    /// Another process serves in its place.
+    Succeeded,
+}
+
+/// Serves until told to end, and drains.
 async fn supervise(
     server: &Rc<RefCell<Server>>,
-    admin: Rc<Admin>,
-    path: PathBuf,
-    exit_with_stdin: bool,
+    path: &Path,
+    mut signals: Signals,
+    stdin_closed: impl Future<Output = ()>,
+    handover: Option<Handover>,
+    admin: Option<AdminTask>,
+    manager: &ServiceManager,
 ) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stdin_closed = stdin_closed(exit_with_stdin);
-    tokio::pin!(stdin_closed);
-    if let Some(socket) = server.borrow().admin_socket() {
-        tokio::task::spawn_local(admin::serve(socket?, Rc::clone(&admin)));
-    }
-    let mut upkeep = tokio::time::interval(Duration::from_secs(1));
-    let mut lists = server.borrow().refresh_lists();
-    let mut watch = start_watch(server, &path);
-    loop {
-        let reload_it = tokio::select! {
-            _ = hangup.recv() => true,
-            changed = changed(&mut watch) => {
-                let first = changed.unwrap_or_default();
-                tracing::info!(file = %first.display(), "a file has changed");
-                true
+    let drain_asked_for = server.borrow().drain_asked_for();
+    let ending = tokio::select! {
+        result = serve(server, path, &mut signals.others, manager) => return result,
+        () = signals.stop.next() => Ending::Told,
+        () = drain_asked_for.notified() => Ending::Told,
+        () = stdin_closed => Ending::Told,
+        () = successor(handover.as_ref(), server, manager) => Ending::Succeeded,
+    };
+    drop(handover);
+    match ending {
+        Ending::Succeeded => {
+            // Operators look at the new process now, on the same socket.
+            if let Some(admin) = admin {
+                admin.abort();
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = &mut stdin_closed => break,
-            () = admin.drain_wanted() => break,
-            _ = upkeep.tick() => {
-                server.borrow_mut().upkeep();
-                if server.borrow().has_failed() {
-                    return Err(io::Error::other("a worker ended"));
-                }
-                false
+        }
+        Ending::Told => {
+            manager.stopping();
+            let delay = server.borrow().leave();
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = signals.stop.next() => exit_at_once(),
             }
-        };
-        if reload_it {
-            if reload(server, &path) {
-                // What is not wanted any more must not come into force after the reload.
-                drop(lists);
-                lists = server.borrow().refresh_lists();
-            }
-            rewatch(&mut watch, server, &path);
+            server.borrow().drain();
         }
     }
-    drop(lists);
     tracing::info!("Fleetgate is draining");
-    server.borrow().drain();
     let mut poll = tokio::time::interval(Duration::from_millis(10));
     while !server.borrow().is_drained() {
         tokio::select! {
             _ = poll.tick() => {}
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = signals.stop.next() => exit_at_once(),
         }
-    }
-    if !server.borrow().is_drained() {
-        tracing::warn!("told twice: Fleetgate exits at once");
-        std::process::exit(0);
     }
     tracing::info!("Fleetgate is drained");
     Ok(())
 }
 
+fn exit_at_once() -> ! {
+    tracing::warn!("told twice: Fleetgate exits at once");
+    std::process::exit(0)
+}
+
+/// The signals that mean something. From here on none of them kills the process.
+struct Signals {
+    stop: StopSignals,
+    others: OtherSignals,
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+struct OtherSignals {
+    reload: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            stop: StopSignals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
+            others: OtherSignals {
+                reload: signal(SignalKind::hangup())?,
+                upgrade: signal(SignalKind::user_defined2())?,
+            },
+        })
+    }
+}
+
+impl StopSignals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Reloads, and keeps what has to be kept, until something is wrong.
+async fn serve(
+    server: &Rc<RefCell<Server>>,
+    path: &Path,
+    signals: &mut OtherSignals,
+    manager: &ServiceManager,
+) -> io::Result<()> {
+    let mut upgrade = Upgrade::of_this_process();
+    let mut upkeep = tokio::time::interval(Duration::from_secs(1));
+    let mut lists = server.borrow().refresh_lists();
+    let mut upkeep_of_upstreams = Upkeep::default();
+    upkeep_of_upstreams.set(&server.borrow().upstreams());
+    let mut watch = start_watch(server, path);
+    loop {
+        tokio::select! {
+            _ = signals.reload.recv() => {}
+            changed = changed(&mut watch) => {
+                let first = changed.unwrap_or_default();
+                tracing::info!(file = %first.display(), "a file has changed");
+            }
+            _ = signals.upgrade.recv() => {
+                upgrade.start();
+                continue;
+            }
+            _ = upkeep.tick() => {
+                upgrade.reap();
+                server.borrow_mut().upkeep();
+                if server.borrow().has_failed() {
+                    return Err(io::Error::other("a worker ended"));
+                }
+                continue;
+            }
+        }
+        manager.reloading();
+        if reload(server, path) {
+            // What is not wanted any more must not come into force after the reload.
+            drop(lists);
+            lists = server.borrow().refresh_lists();
+            upkeep_of_upstreams.set(&server.borrow().upstreams());
+        }
+        rewatch(&mut watch, server, path);
+        manager.ready();
+    }
+}
+
+/// Ready when another process serves in this one's place; never, where none can.
+async fn successor(
+    handover: Option<&Handover>,
+    server: &RefCell<Server>,
+    manager: &ServiceManager,
+) {
+    let Some(handover) = handover else {
+        return std::future::pending().await;
+    };
+    loop {
+        let successor = handover.successor(server).await;
+        let pid = successor.pid();
+        // Said first: from a process that is not the service any more, nothing is believed.
+        manager.succeeded_by(pid);
+        match successor.release(&server.borrow()) {
+            Ok(()) => return tracing::info!(pid, "another process has taken over"),
+            Err(error) => {
+                manager.succeeded_by(std::process::id());
+                tracing::warn!(pid, %error, "it has gone before it took over; this process goes on");
+            }
+        }
+    }
+}
+
 /// Whether it was reloaded.
-fn reload(server: &Rc<RefCell<Server>>, path: &std::path::Path) -> bool {
+fn reload(server: &Rc<RefCell<Server>>, path: &Path) -> bool {
     match server.borrow_mut().reload_from(path) {
         Ok(()) => {
             tracing::info!("reloaded the configuration");
@@ -277,7 +449,7 @@ fn reload(server: &Rc<RefCell<Server>>, path: &std::path::Path) -> bool {
 }
 
 /// Starts to watch what the configuration names, where that is wanted and possible.
-fn start_watch(server: &Rc<RefCell<Server>>, config: &std::path::Path) -> Option<Watch> {
+fn start_watch(server: &Rc<RefCell<Server>>, config: &Path) -> Option<Watch> {
     let files = server.borrow().watched(config)?;
     Watch::new(&files)
         .inspect_err(|error| tracing::warn!(%error, "files are not watched; SIGHUP reloads"))
@@ -285,7 +457,7 @@ fn start_watch(server: &Rc<RefCell<Server>>, config: &std::path::Path) -> Option
 }
 
 /// Watches what the configuration names now.
-fn rewatch(watch: &mut Option<Watch>, server: &Rc<RefCell<Server>>, config: &std::path::Path) {
+fn rewatch(watch: &mut Option<Watch>, server: &Rc<RefCell<Server>>, config: &Path) {
     match (watch.as_mut(), server.borrow().watched(config)) {
         (Some(watch), Some(files)) => {
             if let Err(error) = watch.set_paths(&files) {

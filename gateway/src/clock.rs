@@ -29,3 +29,10 @@ pub fn unix_time() -> Duration {
 pub fn unix_seconds() -> u64 {
     unix_time().as_secs()
 }
+
+/// The system's monotonic clock in microseconds, as service managers compare it.
+pub fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
+}

@@ -7,6 +7,7 @@ mod admin;
 mod listener;
 mod route;
 mod section;
+mod server;
 mod telemetry;
 mod trust_domain;
 mod units;
@@ -23,6 +24,7 @@ use crate::tls;
 use crate::tls::resumption;
 use crate::{forward, handshake, headers, serve, verify};
 use section::{Errors, Section};
+pub use server::Server;
 pub use trust_domain::{Files, TrustDomain};
 
 /// A configuration that parsed.
@@ -56,12 +58,8 @@ pub struct Config {
     pub admin: Option<crate::admin::access::Settings>,
     /// The file that keeps an administrator's revocations; without one they end with the process.
     pub revocations_file: Option<PathBuf>,
-    /// Worker threads; `None` is one for each core this process may use.
-    pub workers: Option<usize>,
-    /// How long connections may take to end after SIGTERM.
-    pub grace_period: Duration,
-    /// Whether a file that changes is a reason to reload.
-    pub watch: bool,
+    /// Threads, how the process ends, and who goes on in its place.
+    pub server: Server,
     /// The signed token that upstreams get, if any.
     pub token: Option<Token>,
     /// What is logged of requests and connections, if anything.
@@ -134,6 +132,12 @@ impl Config {
             let lists = [&named.anchors, &named.intermediates, &named.crls];
             files.extend(lists.into_iter().flatten().cloned());
         }
+        for upstream in &self.upstreams {
+            files.extend(upstream.tls.anchors.iter().cloned());
+            if let Some((certificate, key)) = &upstream.tls.credentials {
+                files.extend([certificate.clone(), key.clone()]);
+            }
+        }
         files
     }
 
@@ -166,8 +170,8 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let tls_settings = tls_settings(&mut tls);
     tls.finish();
 
-    let upstreams = upstream::read(file);
-    let listeners = listener::read(file);
+    let upstreams = upstream::read(file, base);
+    let listeners = listener::read(file, &upstreams);
     let routes = route::read(file, &upstreams);
     let mut cache = file.table("chain_cache", false);
     let chain_cache_entries = cache.integer("entries", 100_000, 0, 100_000_000);
@@ -183,6 +187,12 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
                 "it is longer than timeouts.idle, which would end the connection first",
             );
         }
+        if upstream.request_timeout > Some(settings.serve.idle_timeout) {
+            file.error(
+                &format!("upstreams[{index}].request_timeout"),
+                "it is longer than timeouts.idle, which would end the connection first",
+            );
+        }
     }
 
     let (admin, revocations_file) = admin::read(file, base);
@@ -190,11 +200,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
     let access_log = telemetry::access_log(file, base);
     let traces = telemetry::traces(file);
 
-    let mut server = file.table("server", false);
-    let workers = server.optional_integer("workers", 1, 1024);
-    let grace_period = server.duration("shutdown_grace_period", Duration::from_secs(30));
-    let watch = server.boolean("watch", true);
-    server.finish();
+    let server = server::read(file, base);
 
     Config {
         tls: tls_settings,
@@ -211,9 +217,7 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         max_handshakes,
         admin,
         revocations_file,
-        workers,
-        grace_period,
-        watch,
+        server,
         token,
         access_log,
         traces,
@@ -312,6 +316,8 @@ fn settings(
         serve: serve::Settings {
             request_head_timeout: timeouts.duration("request_head", Duration::from_secs(10)),
             idle_timeout: timeouts.duration("idle", Duration::from_secs(5 * 60)),
+            websocket_idle_timeout: timeouts
+                .duration("websocket_idle", Duration::from_secs(60 * 60)),
             max_request_head: limits.size("request_head", 16 * 1024),
             max_request_headers: limits.integer("request_headers", 100, 1, 10_000),
             max_concurrent_streams: u32::try_from(limits.integer("streams", 100, 1, 10_000))

@@ -8,10 +8,11 @@ mod exchange;
 mod observed;
 mod refused;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
@@ -23,9 +24,10 @@ use crate::headers::{self, PeerHeaders, TokenField};
 use crate::live::Place;
 use crate::route::Unrouted;
 use crate::serve::activity::Activity;
-use crate::upstream::UpstreamError;
+use crate::upstream::body::UpstreamBody;
+use crate::upstream::{Upgraded, UpstreamError};
 use crate::worker::Worker;
-use body::{RequestBody, ResponseBody};
+use body::{AcceptsTrailers, RequestBody, ResponseBody};
 pub use exchange::Exchange;
 use observed::Observed;
 pub(crate) use observed::log_unanswerable;
@@ -42,6 +44,8 @@ pub struct Settings {
 pub struct Origin {
     /// The worker that serves it.
     pub worker: Rc<Worker>,
+    /// The index of the listener that it came to.
+    pub listener: usize,
     /// Proof that the device was authorized.
     pub permit: Permit,
     /// The connection's place among the worker's open ones.
@@ -52,6 +56,8 @@ pub struct Origin {
     pub token: TokenCache,
     /// What the connection is doing.
     pub activity: Rc<Activity>,
+    /// The upstream's connection, when both sides have agreed to go on in another protocol.
+    pub upgraded: Cell<Option<Box<Upgraded>>>,
 }
 
 impl Origin {
@@ -89,36 +95,40 @@ pub async fn forward(
         path = request.uri().path()
     );
     match answer(&origin, &exchange, request).instrument(span).await {
-        Ok((mut response, lease, upload)) => {
+        Ok(mut response) => {
             headers::remove_hop_by_hop(response.headers_mut());
             exchange.status.set(Some(response.status()));
             *response.version_mut() = Version::HTTP_11;
-            Ok(response.map(|body| ResponseBody::upstream(body, lease, upload, exchange)))
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                headers::set_websocket(response.headers_mut());
+                return Ok(response.map(|body| {
+                    origin.upgraded.set(body.into_upgraded().map(Box::new));
+                    ResponseBody::none(exchange)
+                }));
+            }
+            Ok(response.map(|body| ResponseBody::upstream(body, exchange)))
         }
         Err(refused) => Ok(short(refused, exchange)),
     }
 }
 
-type Answered = (
-    Response<Incoming>,
-    crate::upstream::pool::Lease,
-    Rc<body::UploadState>,
-);
-
 async fn answer(
     origin: &Origin,
     exchange: &Rc<Exchange>,
     request: Request<Incoming>,
-) -> Result<Answered, Refused> {
+) -> Result<Response<UpstreamBody>, Refused> {
     let snapshot = origin.worker.snapshot();
     if let Some(observed) = Observed::begin(snapshot.observing(), &request) {
         let _ = exchange.observed.set(observed);
     }
     let limit = snapshot.settings().forward.max_request_body;
-    let request = request.map(|body| RequestBody::new(body, limit, exchange));
+    let request = request.map(|body| RequestBody::new(body, limit, exchange, snapshot.signer()));
     // HTTP/1.1 heads with more were not parsed; HTTP/2 has a bound on bytes only.
     if request.headers().len() > snapshot.settings().serve.max_request_headers {
         return Err(Refused::TooManyHeaders);
+    }
+    if request.method() == Method::CONNECT {
+        return Err(Refused::Method);
     }
     let host = headers::check_head(request.version(), request.uri(), request.headers())
         .map_err(Refused::Malformed)?;
@@ -129,9 +139,6 @@ async fn answer(
         .is_host_of(&origin.place.peer().trust_domain, authority)
     {
         return Err(Refused::Misdirected);
-    }
-    if request.method() == Method::CONNECT {
-        return Err(Refused::Method);
     }
     let routed = snapshot
         .router()
@@ -158,31 +165,47 @@ async fn answer(
         name,
         value: value.as_ref(),
     });
+    let switches = upstream.may_switch()
+        && headers::asks_for_websocket(request.version(), request.method(), request.headers());
     let mut request = upstream_request(request, host, token, origin);
+    if switches {
+        headers::set_websocket(request.headers_mut());
+    }
     if let Some(observed) = exchange.observed.get() {
         observed.write_trace(request.headers_mut());
     }
-    let upload = request.body().state();
-    match upstream.send(request, &upload, exchange.started).await {
-        // Nobody asked to switch protocols (`Upgrade` is removed), and no HTTP follows on that connection.
-        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+    let upload = request.body().shared_state();
+    let affinity = origin.permit.device().map(|device| device.device_id());
+    match upstream.send(request, affinity, exchange.started).await {
+        // Not what was asked for, and no HTTP follows on that connection.
+        Ok((response, _))
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && !(switches && headers::is_websocket(response.headers())) =>
+        {
             Err(Refused::Broken)
         }
-        Ok((response, lease)) => {
+        Ok((response, in_flight)) => {
             if let Some(observed) = exchange.observed.get() {
-                observed.answered(lease.endpoint(), lease.connect_took());
+                observed.answered(in_flight.endpoint(), in_flight.connect_took());
             }
-            Ok((response, lease, upload))
+            let _ = exchange.in_flight.set(in_flight);
+            Ok(response)
         }
         Err(error) => {
-            if upload.is_too_large() {
+            if upload.is_some_and(|upload| upload.is_too_large()) {
                 return Err(Refused::BodyTooLarge);
             }
             tracing::debug!(%error, device = origin.permit.device_id(), "no response from the upstream");
             Err(match error {
-                UpstreamError::Unreachable(_) => Refused::Unreachable,
-                UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Refused::Timeout,
-                UpstreamError::Broken(_) => Refused::Broken,
+                UpstreamError::NoEndpoint
+                | UpstreamError::Unreachable(_)
+                | UpstreamError::QueueFull
+                | UpstreamError::QueueTimeout => Refused::Unreachable,
+                UpstreamError::ConnectTimeout
+                | UpstreamError::ResponseTimeout
+                | UpstreamError::RequestTimeout => Refused::Timeout,
+                UpstreamError::Upload(_) => Refused::BodyCutOff,
+                UpstreamError::Broken(_) | UpstreamError::Tls(_) => Refused::Broken,
             })
         }
     }
@@ -206,9 +229,13 @@ fn upstream_request(
     origin: &Origin,
 ) -> Request<RequestBody> {
     let (mut head, body) = request.into_parts();
+    let accepts_trailers = headers::accepts_trailers(&head.headers);
     headers::rewrite_request(&mut head.headers, host, &origin.permit, &origin.peer, token);
     head.version = Version::HTTP_11;
     head.extensions.clear();
+    if accepts_trailers {
+        head.extensions.insert(AcceptsTrailers);
+    }
     if head.uri.scheme().is_some() || head.uri.authority().is_some() {
         head.uri = head
             .uri
@@ -230,5 +257,11 @@ fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if refused.ends_connection() {
+        // On HTTP/2, where streams have their own bounds, hyper leaves it out.
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }

@@ -4,6 +4,7 @@
 //! It drives the protocol under a deadline and asks for a turn before each piece of public-key work. Who is trusted is
 //! decided in `trust`; whether the device is served is decided after this, in `authorize`.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::admission::turns::Turns;
 use crate::admission::{Admitted, Slot};
 use crate::clock;
 use crate::listener::Accepted;
-use crate::live::{Facts, Peer};
+use crate::live::{Facts, Peer, Spoken};
 use crate::ocsp::subject::Subject;
 use crate::tls::session::Session;
 use crate::tls::stream::TlsStream;
@@ -137,6 +138,7 @@ pub struct Handshaked {
     stream: TlsStream,
     peer_identity: Peer,
     subject: Option<Subject>,
+    server_name: Option<Box<str>>,
     peer: std::net::SocketAddr,
     accepted: Instant,
     connection: Slot,
@@ -160,6 +162,11 @@ impl Handshaked {
         self.peer
     }
 
+    /// The server name that the device asked for.
+    pub(crate) fn take_server_name(&mut self) -> Option<Box<str>> {
+        self.server_name.take()
+    }
+
     /// Whether ALPN chose HTTP/2.
     pub fn is_h2(&self) -> bool {
         self.is_h2
@@ -181,7 +188,10 @@ impl Handshaked {
             address: self.peer,
             handshake: report.kind,
             tls_version: self.tls_version(),
-            is_h2: self.is_h2,
+            spoken: Cell::new(match self.is_h2 {
+                true => Spoken::Http2,
+                false => Spoken::Http1,
+            }),
             accepted: self.accepted,
             handshake_took: report.took,
         }
@@ -248,6 +258,7 @@ pub async fn perform(
                     stream,
                     peer_identity,
                     subject: session.known().and_then(|known| known.subject.clone()),
+                    server_name: session.take_server_name(),
                     peer,
                     accepted: at,
                     connection,

@@ -11,7 +11,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
     HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Uri, Version};
+use http::{Method, Uri, Version};
 
 use crate::authorize::Permit;
 use crate::identity::{Identified, hex};
@@ -46,6 +46,12 @@ pub struct IdentityHeaders {
 }
 
 impl IdentityHeaders {
+    /// The end entity's DER encoding.
+    pub fn end_entity(&self) -> Option<Vec<u8>> {
+        let value = self.client_cert.as_ref()?.to_str().ok()?;
+        STANDARD.decode(value.trim_matches(':')).ok()
+    }
+
     /// Encodes the values for `identified`, whose certificates are in `chain`.
     pub(crate) fn prepare(
         identified: &Identified,
@@ -65,9 +71,7 @@ impl IdentityHeaders {
 
     /// The issuer's name, read again out of the end entity: for an operator, who asks rarely.
     pub(crate) fn issuer_name(&self) -> Option<String> {
-        let encoded = self.client_cert.as_ref()?.as_bytes();
-        let encoded = encoded.strip_prefix(b":")?.strip_suffix(b":")?;
-        let der = STANDARD.decode(encoded).ok()?;
+        let der = self.end_entity()?;
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
         Some(certificate.issuer().to_string())
     }
@@ -109,6 +113,9 @@ pub enum Malformed {
     /// Both framings, or `Content-Length` more than once.
     #[error("ambiguous length")]
     AmbiguousLength,
+    /// The target is no path (RFC 9112, 3.2.1).
+    #[error("the target must be a path")]
+    Target,
     /// No `Host`, more than one, or one that is not an authority.
     #[error("exactly one valid host is needed")]
     Host,
@@ -125,6 +132,10 @@ pub fn check_head(
     headers: &HeaderMap,
 ) -> Result<Option<HeaderValue>, Malformed> {
     check_framing(version, headers)?;
+    // An asterisk, which OPTIONS may have, is taken for a path that no route has.
+    if !uri.path().starts_with('/') && uri.path() != "*" && uri.scheme().is_none() {
+        return Err(Malformed::Target);
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -192,14 +203,9 @@ pub fn rewrite_request(
     token: Option<TokenField<'_>>,
 ) {
     remove_hop_by_hop(headers);
-    let forged: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| vouched_for(name) || token.is_some_and(|token| folds_into(name, token.name)))
-        .cloned()
-        .collect();
-    for name in forged {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| {
+        vouched_for(name) || token.is_some_and(|token| folds_into(name, token.name))
+    });
     join_cookies(headers);
     // The gateway answers 100-continue itself, when the upstream's side is ready to take the body.
     headers.remove(EXPECT);
@@ -229,6 +235,41 @@ pub fn rewrite_request(
     }
 }
 
+/// Removes from a request's trailers what must not come behind a head (RFC 9110, 6.5.1): what frames or routes the message,
+/// what concerns one hop only, what only the gateway says, and the `token`'s field. Some servers merge trailers into the head.
+pub fn rewrite_request_trailers(trailers: &mut HeaderMap, token: Option<&HeaderName>) {
+    remove_where(trailers, |name| {
+        has_another_meaning(name) || token.is_some_and(|token| folds_into(name, token))
+    });
+}
+
+/// Removes from a response's trailers what frames the message or concerns one hop only.
+pub fn rewrite_response_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| {
+        hop_by_hop(name) || [CONNECTION, CONTENT_LENGTH, HOST].contains(name)
+    });
+}
+
+fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Whether a request says that its device takes trailers in the response.
+pub fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
 /// HTTP/2 may split cookies into several fields, and outside of it there must be one (RFC 9113, 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(COOKIE).iter();
@@ -242,6 +283,34 @@ fn join_cookies(headers: &mut HeaderMap) {
             headers.insert(COOKIE, joined);
         }
     }
+}
+
+/// Whether a request asks for WebSocket (RFC 6455, 4.1), the one protocol that connections may switch to. Asking for another
+/// (`h2c`, say) is a request that two readers could end at different places, and goes on without it.
+pub fn asks_for_websocket(version: Version, method: &Method, headers: &HeaderMap) -> bool {
+    version == Version::HTTP_11
+        && *method == Method::GET
+        && is_websocket(headers)
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && !headers.contains_key(CONTENT_LENGTH)
+        && headers.get_all(CONNECTION).iter().any(|value| {
+            let mut options = value.as_bytes().split(|byte| *byte == b',');
+            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        })
+}
+
+/// Whether `Upgrade` names WebSocket and nothing else.
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let first = protocols.next();
+    first.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
+}
+
+/// Says that the message is about switching to WebSocket. For a head whose hop-by-hop fields were removed.
+pub fn set_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Removes the fields that concern one hop only (RFC 9110, 7.6.1), and those that `Connection` names.
@@ -261,14 +330,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    let hop: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| hop_by_hop(name))
-        .cloned()
-        .collect();
-    for name in hop {
-        headers.remove(name);
-    }
+    remove_where(headers, hop_by_hop);
 }
 
 fn hop_by_hop(name: &HeaderName) -> bool {

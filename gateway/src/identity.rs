@@ -177,6 +177,11 @@ impl fmt::Display for Identified {
     }
 }
 
+/// The subject's common name in the certificate `der`, if it has exactly one.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    names::only_common_name(der)
+}
+
 /// Lower-case hex, as fingerprints are written.
 pub fn hex(bytes: &[u8]) -> String {
     bytes

@@ -37,6 +37,19 @@ impl Peer {
     }
 }
 
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which ALPN chose.
+    Http2,
+    /// WebSocket, which a request on an HTTP/1.1 connection switched to.
+    WebSocket,
+    /// Whatever the device and the upstream of a tunnel have agreed on.
+    Tcp,
+}
+
 /// What an operator may want to know about an open connection besides whom it belongs to.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -48,8 +61,8 @@ pub struct Facts {
     pub handshake: Kind,
     /// The TLS version, as `1.3`.
     pub tls_version: &'static str,
-    /// Whether ALPN chose HTTP/2.
-    pub is_h2: bool,
+    /// What is spoken on it.
+    pub spoken: Cell<Spoken>,
     /// When it was accepted.
     pub accepted: Instant,
     /// From accept to the end of the handshake.
@@ -57,9 +70,19 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// `http1` or `h2`.
+    /// Says what is spoken on the connection from now on.
+    pub fn speaks(&self, spoken: Spoken) {
+        self.spoken.set(spoken);
+    }
+
+    /// What is spoken, as operators read it.
     pub fn protocol(&self) -> &'static str {
-        if self.is_h2 { "h2" } else { "http1" }
+        match self.spoken.get() {
+            Spoken::Http1 => "http1",
+            Spoken::Http2 => "h2",
+            Spoken::WebSocket => "websocket",
+            Spoken::Tcp => "tcp",
+        }
     }
 }
 
@@ -237,7 +260,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
-    use super::{Activity, Denied, Duration, Facts, Kind, Live, Peer, Place, SLICE};
+    use super::{Activity, Cell, Denied, Duration, Facts, Kind, Live, Peer, Place, SLICE, Spoken};
     use crate::identity::Identified;
     use crate::trust::RulesId;
 
@@ -257,7 +280,7 @@ mod tests {
             address: "192.0.2.1:4000".parse().unwrap(),
             handshake: Kind::Full,
             tls_version: "1.3",
-            is_h2: false,
+            spoken: Cell::new(Spoken::Http1),
             accepted: now,
             handshake_took: Duration::ZERO,
         };

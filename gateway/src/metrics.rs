@@ -5,6 +5,9 @@
 
 mod describe;
 pub mod exposition;
+mod listener;
+mod tunnel;
+pub mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,14 +22,18 @@ use parking_lot::Mutex;
 use crate::admission::Shed;
 use crate::authorize::Denied;
 use crate::fetch::FetchError;
-use crate::handshake::{Failure, Kind, Report};
 use crate::ocsp::Outcome;
+use crate::serve::activity::Flood;
 use crate::tls::resumption::Declined;
 use crate::trace;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
-use crate::verify::Refusal;
+use crate::upstream::UpstreamError;
 use crate::verify::revocation::ListInfo;
+
+pub use listener::Listener;
+use listener::Tickets;
+pub use tunnel::{TunnelOutcome, Tunnels};
 
 /// How fetching a revocation list can end, besides the errors of [`FetchError`].
 const LIST_FETCHES: [&str; 4] = ["ok", "not_modified", "unusable_list", "internal"];
@@ -48,6 +55,7 @@ pub struct Metrics {
     denied: Vec<(Denied, Counter)>,
     ended: Vec<(Denied, Counter)>,
     timeouts: Vec<(Deadline, Counter)>,
+    floods: Vec<(Flood, Counter)>,
     reloads: [Counter; 2],
     fetches: Vec<(&'static str, Counter)>,
     responders: Vec<(Outcome, Counter)>,
@@ -55,6 +63,8 @@ pub struct Metrics {
     spans: trace::Counted,
     /// Issuers of lists that have gauges.
     shown_issuers: Mutex<BTreeSet<String>>,
+    /// Upstreams and entries of endpoints that have gauges.
+    shown_endpoints: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -86,26 +96,7 @@ impl Deadline {
     }
 }
 
-/// The metrics of one listener.
-pub struct Listener {
-    name: Arc<str>,
-    connections: Counter,
-    open: Gauge,
-    handshakes_ok: Vec<(Kind, Counter, Histogram)>,
-    handshakes_failed: Vec<(Kind, &'static str, Counter)>,
-    tickets: Tickets,
-}
-
-/// The gateway-wide ticket and cache counters; every listener has handles to the same ones.
-struct Tickets {
-    issued: Counter,
-    accepted: Counter,
-    declined: Vec<(Declined, Counter)>,
-    lookups: Vec<(CacheResult, Counter)>,
-    findings: Vec<(Finding, Counter)>,
-}
-
-/// Counts a connection as open until it is dropped.
+/// Counts a connection as open, or as hibernating, until it is dropped.
 #[derive(Debug)]
 pub struct Open(Gauge);
 
@@ -140,6 +131,7 @@ pub struct Endpoint {
     pub connections: Counter,
     /// Connections open.
     pub open: Gauge,
+    failures: Vec<(&'static str, Counter)>,
 }
 
 impl Endpoint {
@@ -148,6 +140,13 @@ impl Endpoint {
         self.connections.increment(1);
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    /// Counts what went wrong with a connection to the endpoint, or with a request on it.
+    pub fn failed(&self, error: &UpstreamError) {
+        if let Some(label) = error.label() {
+            count(&self.failures, label);
+        }
     }
 }
 
@@ -268,6 +267,15 @@ impl Metrics {
                 )
             })
             .into();
+        let floods = Flood::ALL
+            .map(|kind| {
+                let labels = [("kind", kind.label())];
+                (
+                    kind,
+                    register.counter("gateway_http2_floods_total", &labels),
+                )
+            })
+            .into();
         let reloads = ["ok", "failed"]
             .map(|outcome| register.counter("gateway_reloads_total", &[("outcome", outcome)]));
         let fetches = LIST_FETCHES
@@ -299,6 +307,7 @@ impl Metrics {
             denied,
             ended,
             timeouts,
+            floods,
             reloads,
             fetches,
             responders,
@@ -313,6 +322,7 @@ impl Metrics {
                 }
             },
             shown_issuers: Mutex::default(),
+            shown_endpoints: Mutex::default(),
             recorder,
         }))
     }
@@ -334,10 +344,18 @@ impl Metrics {
     /// The handles of one endpoint of an upstream.
     pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Endpoint {
         let register = Registrar(&self.recorder);
-        let labels = [("upstream", upstream), ("endpoint", endpoint)];
+        let [of, at] = [("upstream", upstream), ("endpoint", endpoint)];
+        let labels = [of, at];
         Endpoint {
             connections: register.counter("gateway_upstream_connections_total", &labels),
             open: register.gauge("gateway_upstream_connections_open", &labels),
+            failures: UpstreamError::LABELS
+                .map(|reason| {
+                    let labels = [of, at, ("reason", reason)];
+                    let name = "gateway_upstream_failures_total";
+                    (reason, register.counter(name, &labels))
+                })
+                .into(),
         }
     }
 
@@ -364,6 +382,11 @@ impl Metrics {
     /// Counts a deadline that passed.
     pub fn timed_out(&self, deadline: Deadline) {
         count(&self.timeouts, deadline);
+    }
+
+    /// Counts an HTTP/2 connection that was ended because it kept the gateway busy for nothing.
+    pub fn flooded(&self, kind: Flood) {
+        count(&self.floods, kind);
     }
 
     /// Counts an attempt to fetch a revocation list: what is in `LIST_FETCHES`, or one of [`FetchError::LABELS`].
@@ -442,98 +465,6 @@ impl Metrics {
     /// Folds recorded samples into their buckets. Samples wait in memory until this runs.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
-    }
-}
-
-impl Listener {
-    fn register(register: &Registrar<'_>, name: &str, tickets: Tickets) -> Self {
-        let handshakes = |kind: Kind, outcome: &str| {
-            register.counter(
-                "gateway_handshakes_total",
-                &[
-                    ("listener", name),
-                    ("kind", kind.label()),
-                    ("outcome", outcome),
-                ],
-            )
-        };
-        let handshakes_ok = Kind::ALL
-            .map(|kind| {
-                let seconds =
-                    register.histogram("gateway_handshake_seconds", &[("kind", kind.label())]);
-                (kind, handshakes(kind, "ok"), seconds)
-            })
-            .into();
-        let reasons = Refusal::ALL.iter().map(|reason| reason.label());
-        let reasons: Vec<&str> = reasons
-            .chain(Failure::OTHERS.iter().map(|failure| failure.label()))
-            .collect();
-        let handshakes_failed = Kind::ALL
-            .iter()
-            .flat_map(|kind| reasons.iter().map(move |reason| (*kind, *reason)))
-            .map(|(kind, reason)| (kind, reason, handshakes(kind, reason)))
-            .collect();
-        Self {
-            name: name.into(),
-            connections: register.counter("gateway_connections_total", &[("listener", name)]),
-            open: register.gauge("gateway_connections_open", &[("listener", name)]),
-            handshakes_ok,
-            handshakes_failed,
-            tickets,
-        }
-    }
-
-    /// The listener's name.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Counts an accepted connection, as open until the answer is dropped.
-    pub fn opened(&self) -> Open {
-        self.connections.increment(1);
-        self.open.increment(1.0);
-        Open(self.open.clone())
-    }
-
-    /// Counts a handshake and what it did with tickets and the cache.
-    pub fn handshake(&self, report: &Report) {
-        match report.failure {
-            None => {
-                if let Some((_, counter, seconds)) = self
-                    .handshakes_ok
-                    .iter()
-                    .find(|(kind, ..)| *kind == report.kind)
-                {
-                    counter.increment(1);
-                    seconds.record(report.took.as_secs_f64());
-                }
-            }
-            Some(failure) => {
-                let label = failure.label();
-                let counted = self
-                    .handshakes_failed
-                    .iter()
-                    .find(|(kind, reason, _)| *kind == report.kind && *reason == label);
-                if let Some((.., counter)) = counted {
-                    counter.increment(1);
-                }
-            }
-        }
-        if report.resumed {
-            self.tickets.accepted.increment(1);
-        }
-        if let Some(declined) = report.declined {
-            count(&self.tickets.declined, declined);
-        }
-        if let Some(lookup) = report.lookup {
-            count(&self.tickets.lookups, lookup);
-        }
-        if let Some(finding) = report.finding {
-            count(&self.tickets.findings, finding);
-        }
-        self.tickets
-            .issued
-            .increment(u64::from(report.tickets_issued));
     }
 }
 

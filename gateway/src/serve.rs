@@ -1,13 +1,18 @@
-//! Serves HTTP on a connection whose device is authorized, until either side ends it.
+//! Serves a connection whose device is authorized, until either side ends it: HTTP, or a tunnel.
 //!
 //! One connection is one task. HTTP/1.1 and HTTP/2 differ in what they do while nothing is asked, so each has its own file;
 //! the deadlines of both are in `watchdog`.
 
 pub mod activity;
+mod asleep;
 mod http1;
 mod http2;
+mod joined;
+pub mod tcp;
 mod watchdog;
 
+use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +22,7 @@ use crate::forward::Origin;
 use crate::handshake::Handshaked;
 use crate::headers::PeerHeaders;
 use crate::headers::token::TokenCache;
+use crate::listener::Protocol;
 use crate::live::Facts;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
@@ -32,6 +38,8 @@ pub struct Settings {
     pub max_request_head: usize,
     /// The most header fields in a request.
     pub max_request_headers: usize,
+    /// How long nothing may move on a connection that has switched to WebSocket.
+    pub websocket_idle_timeout: Duration,
     /// The most requests that an HTTP/2 connection may have open.
     pub max_concurrent_streams: u32,
 }
@@ -40,36 +48,42 @@ pub struct Settings {
 pub(crate) struct Served {
     stream: TlsStream,
     is_h2: bool,
+    server_name: Option<Box<str>>,
     origin: Rc<Origin>,
     /// Counts the connection as open for admission.
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Served {
     pub(crate) fn new(
         worker: Rc<Worker>,
-        handshaked: Handshaked,
+        listener: usize,
+        mut handshaked: Handshaked,
         facts: Facts,
         permit: Permit,
     ) -> Self {
-        let (peer, is_h2) = (handshaked.peer(), handshaked.is_h2());
+        let (address, is_h2) = (facts.address, handshaked.is_h2());
+        let server_name = handshaked.take_server_name();
         let identity = handshaked.peer_identity().clone();
         let (stream, slot) = handshaked.into_stream();
-        let peer = PeerHeaders::prepare(peer, worker.snapshot().settings().headers);
+        let peer = PeerHeaders::prepare(address, worker.snapshot().settings().headers);
         let activity = Rc::clone(stream.activity());
         let place = worker.live().enter(identity, facts, Rc::clone(&activity));
         Self {
             stream,
             is_h2,
+            server_name,
             origin: Rc::new(Origin {
                 worker,
+                listener,
                 permit,
                 place,
                 peer,
                 token: TokenCache::default(),
                 activity,
+                upgraded: Cell::new(None),
             }),
-            _slot: slot,
+            slot,
         }
     }
 }
@@ -87,11 +101,39 @@ impl Served {
 }
 
 /// Serves `served` to its end.
-pub(crate) async fn connection(served: Served) {
-    let settings = served.origin.worker.snapshot().settings().serve;
-    if served.is_h2 {
-        http2::serve(served.stream, served.origin, settings).await;
+///
+/// Each protocol's future is boxed by itself, so that none is as large as the largest.
+pub(crate) fn connection(served: Served) -> Pin<Box<dyn Future<Output = ()>>> {
+    let (protocol, settings) = {
+        let snapshot = served.origin.worker.snapshot();
+        let protocol = snapshot.protocol(served.origin.listener);
+        (protocol, snapshot.settings().serve)
+    };
+    if let Some(protocol) = protocol
+        && matches!(*protocol, Protocol::Tcp(_))
+    {
+        return Box::pin(async move {
+            if let Protocol::Tcp(settings) = &*protocol {
+                tcp::serve(served, settings).await;
+            }
+        });
+    }
+    let Served {
+        stream,
+        is_h2,
+        origin,
+        slot,
+        ..
+    } = served;
+    if is_h2 {
+        Box::pin(async move {
+            let _slot = slot;
+            http2::serve(stream, origin, settings).await;
+        })
     } else {
-        http1::serve(served.stream, served.origin, settings).await;
+        Box::pin(async move {
+            let _slot = slot;
+            http1::serve(stream, origin, settings).await;
+        })
     }
 }

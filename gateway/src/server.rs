@@ -2,37 +2,48 @@
 //!
 //! It runs on the caller's thread until it is told to; signals and exit codes are the command line's business.
 
+pub mod activation;
 mod error;
+pub mod handover;
+mod inherit;
+pub mod notify;
 mod orders;
 mod report;
+mod sockets;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::admin::access::Access;
 use crate::admin::revoke;
 use crate::admission;
 use crate::clock;
 use crate::config::{Config, ConfigError};
-use crate::listener::Bound;
+use crate::drain::{Ending, Stop};
 use crate::metrics::Metrics;
 use crate::refresh::{Changed, Refresh};
 use crate::snapshot::observing::Observing;
 use crate::snapshot::{BuildError, Lasting, Snapshot};
 use crate::trust::revocation::Prepared;
+use crate::upstream::endpoints::Endpoints;
+use crate::upstream::view::UpstreamView;
 use crate::verify::revocation::{ListInfo, Warning};
 use crate::worker::asks::{self, Asked, Asks};
 use crate::worker::{self, Start};
 pub use error::ServerError;
+pub use inherit::Inherited;
 pub use orders::OrderError;
+use sockets::Sockets;
 
 /// Descriptors that are not for devices: upstreams, files, the admin listener.
 const RESERVED_SHARE: f64 = 0.2;
@@ -75,8 +86,10 @@ pub fn check(path: &std::path::Path) -> Result<(), ServerError> {
     let files_are_named = !problems.iter().any(names_files);
     let mut errors: Vec<BuildError> = problems.into_iter().map(BuildError::from).collect();
     if let Some(config) = config.filter(|_| files_are_named) {
-        let lasting = Lasting::new(config.chain_cache_entries)
-            .map_err(|error| ServerError::System(error.to_string()))?;
+        let system = |error: &dyn std::fmt::Display| ServerError::System(error.to_string());
+        let metrics = Metrics::new(&[]).map_err(|error| system(&error))?;
+        let lasting = Lasting::new(config.chain_cache_entries, None, metrics)
+            .map_err(|error| system(&error))?;
         if let Err(more) = Snapshot::build(&config, &lasting, 0) {
             errors.extend(more);
         }
@@ -98,10 +111,13 @@ pub struct Server {
     stale_issuers: BTreeSet<String>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     trust_changed: watch::Sender<u64>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
+    /// Whether it is said already that the gateway is going to end.
+    leaving: AtomicBool,
+    drain_asked_for: Arc<Notify>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     listeners: Vec<(String, SocketAddr)>,
-    admin: Option<std::net::TcpListener>,
+    sockets: Sockets,
     asks: Vec<Asks>,
 }
 
@@ -111,60 +127,76 @@ impl Server {
     /// # Errors
     /// Why it cannot; nothing is left running.
     pub fn start(config: Config) -> Result<Self, ServerError> {
+        Self::start_with(config, &mut Inherited::default())
+    }
+
+    /// Like [`Server::start`], going on with what another process began. When it returns every worker accepts.
+    ///
+    /// # Errors
+    /// Why it cannot; nothing is left running.
+    pub fn start_with(config: Config, inherited: &mut Inherited) -> Result<Self, ServerError> {
         let system = |error: &dyn std::fmt::Display| ServerError::System(error.to_string());
-        let workers = config.workers.unwrap_or_else(cores);
-        let lasting = Lasting::new(config.chain_cache_entries).map_err(|error| system(&error))?;
+        let workers = config.server.workers.unwrap_or_else(cores);
+        let sockets = Sockets::bind(&config, workers, inherited)?;
+        let listeners = sockets.addresses();
+        let names: Vec<String> = listeners.iter().map(|(name, _)| name.clone()).collect();
+        let metrics = Metrics::new(&names).map_err(|error| system(&error))?;
+        let secret = inherited.ticket_secret.take();
+        let lasting = Lasting::new(config.chain_cache_entries, secret, Arc::clone(&metrics))
+            .map_err(|error| system(&error))?;
+        let mut orders = std::mem::take(&mut inherited.orders);
         if let Some(path) = &config.revocations_file {
-            let orders = revoke::load(path).map_err(ServerError::Orders)?;
-            lasting.denylist().set(orders);
+            orders.extend(revoke::load(path).map_err(ServerError::Orders)?);
         }
+        lasting.denylist().set(orders);
         let (snapshot, lists) =
             Snapshot::build(&config, &lasting, 0).map_err(ServerError::Build)?;
-        put_into_force(&snapshot, lists);
-        let names: Vec<String> = config
-            .listeners
-            .iter()
-            .map(|listener| listener.name.clone())
-            .collect();
-        let metrics = Metrics::new(&names).map_err(|error| system(&error))?;
+        let shares = sockets.share(workers).map_err(|error| system(&error))?;
         let observing = Observing::default().renewed(&config, &metrics);
         let observing = observing.map_err(|error| ServerError::Build(vec![error]))?;
         let snapshot = snapshot.observed_by(observing);
-        let admin = config.admin.as_ref().map(|admin| bind_admin(admin.address));
-        let admin = admin.transpose()?;
-        let mut bound = bind(&config, workers)?;
-        let listeners = names
-            .into_iter()
-            .zip(bound.iter().map(Bound::address))
-            .collect();
+        put_into_force(&snapshot, lists);
         let mut server = Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             trust_changed: watch::Sender::new(0),
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::default(),
+            leaving: AtomicBool::new(false),
+            drain_asked_for: Arc::default(),
             workers: Vec::new(),
             config,
             lasting,
             metrics,
             stale_issuers: BTreeSet::new(),
             listeners,
-            admin,
+            sockets,
             asks: Vec::new(),
         };
-        for index in 0..workers {
-            let sockets = bound.iter_mut().filter_map(Bound::take).collect();
+        let (accepting, accepts) = mpsc::channel();
+        for (index, sockets) in shares.into_iter().enumerate() {
             let (asks, asked) = asks::channel();
             server.asks.push(asks);
-            let start = server.start_of(sockets, workers, asked);
+            let start = server.start_of(sockets, workers, accepting.clone(), asked);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || worker::run(start))
                 .map_err(|error| system(&error))?;
             server.workers.push(thread);
         }
+        drop(accepting);
+        for _ in 0..workers {
+            let failed = |_| ServerError::System("a worker ended at once".to_owned());
+            accepts.recv().map_err(failed)?;
+        }
         Ok(server)
     }
 
-    fn start_of(&self, sockets: Vec<std::net::TcpListener>, workers: usize, asked: Asked) -> Start {
+    fn start_of(
+        &self,
+        sockets: Vec<(usize, TcpListener)>,
+        workers: usize,
+        accepting: mpsc::Sender<()>,
+        asked: Asked,
+    ) -> Start {
         let max_connections = self
             .config
             .max_connections
@@ -172,6 +204,7 @@ impl Server {
             .min(descriptors_for_devices());
         Start {
             sockets,
+            accepting,
             snapshot: Arc::clone(&self.snapshot),
             metrics: Arc::clone(&self.metrics),
             admission: admission::Settings {
@@ -181,7 +214,6 @@ impl Server {
             trust_changed: self.trust_changed.subscribe(),
             asked,
             stop: self.stop.subscribe(),
-            grace: self.config.grace_period,
         }
     }
 
@@ -192,14 +224,14 @@ impl Server {
 
     /// The admin listener's address.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin
-            .as_ref()
+        self.sockets
+            .admin()
             .and_then(|admin| admin.local_addr().ok())
     }
 
     /// Another handle to the admin listener's socket.
-    pub fn admin_socket(&self) -> Option<io::Result<std::net::TcpListener>> {
-        self.admin.as_ref().map(std::net::TcpListener::try_clone)
+    pub fn admin_socket(&self) -> Option<io::Result<TcpListener>> {
+        self.sockets.admin().map(TcpListener::try_clone)
     }
 
     /// The public keys of the tokens that upstreams get, as a JWK set.
@@ -210,7 +242,7 @@ impl Server {
     /// Which files are a reason to reload when they change: the configuration file at `path`, what it names, and what it named
     /// when it was last put into force. `None` where none is to be.
     pub fn watched(&self, path: &std::path::Path) -> Option<Vec<PathBuf>> {
-        if !self.config.watch {
+        if !self.config.server.watch {
             return None;
         }
         let mut files = vec![path.to_owned()];
@@ -231,6 +263,7 @@ impl Server {
     /// The metrics in Prometheus's text format.
     pub fn render_metrics(&self) -> String {
         let entries = self.lasting.cache().len();
+        self.metrics.show_upstreams(&self.upstream_views());
         self.metrics
             .render(entries, &self.lists(), clock::unix_seconds())
     }
@@ -291,14 +324,30 @@ impl Server {
         Refresh::start(domains.collect(), &self.metrics, &changed)
     }
 
-    /// Whether the gateway takes new connections.
+    /// The upstreams of the configuration in force, in its order, for [`Upkeep`](crate::upstream::upkeep::Upkeep).
+    pub fn upstreams(&self) -> Vec<Arc<Endpoints>> {
+        self.snapshot.load().upstreams().to_vec()
+    }
+
+    /// How the upstreams and their endpoints are now.
+    pub fn upstream_views(&self) -> Vec<UpstreamView> {
+        let now = clock::now();
+        let snapshot = self.snapshot.load();
+        let upstreams = snapshot.upstreams().iter();
+        upstreams
+            .map(|upstream| UpstreamView::of(upstream, now))
+            .collect()
+    }
+
+    /// Whether the gateway takes new connections, and will go on to.
     pub fn is_ready(&self) -> bool {
-        !*self.stop.borrow() && self.workers.iter().all(|worker| !worker.is_finished())
+        !self.leaving.load(Ordering::Relaxed)
+            && self.workers.iter().all(|worker| !worker.is_finished())
     }
 
     /// Whether a worker ended although nobody asked it to.
     pub fn has_failed(&self) -> bool {
-        !*self.stop.borrow() && self.workers.iter().any(JoinHandle::is_finished)
+        matches!(*self.stop.borrow(), Stop::No) && self.workers.iter().any(JoinHandle::is_finished)
     }
 
     /// Reads the configuration file at `path` again and puts it into force, whole, or leaves everything as it was.
@@ -350,10 +399,13 @@ impl Server {
                 "admin.revocations_file",
                 old.revocations_file == config.revocations_file,
             ),
-            ("server.workers", old.workers == config.workers),
             (
-                "server.shutdown_grace_period",
-                old.grace_period == config.grace_period,
+                "server.workers",
+                old.server.workers == config.server.workers,
+            ),
+            (
+                "server.handover_socket",
+                old.server.handover_socket == config.server.handover_socket,
             ),
             (
                 "limits.connections",
@@ -394,9 +446,44 @@ impl Server {
             .send_modify(|generation| *generation += 1);
     }
 
-    /// Stops accepting and lets the open connections end, for as long as the grace period.
+    /// Asks whoever runs this gateway to drain it, as SIGTERM does.
+    pub fn ask_for_drain(&self) {
+        self.drain_asked_for.notify_one();
+    }
+
+    /// Rings when [`Server::ask_for_drain`] was called.
+    pub fn drain_asked_for(&self) -> Arc<Notify> {
+        Arc::clone(&self.drain_asked_for)
+    }
+
+    /// Says that the gateway is not ready any more, and how long to wait before [`Server::drain`], so that whoever sends
+    /// devices here can send them elsewhere first.
+    pub fn leave(&self) -> Duration {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.config.server.drain.delay
+    }
+
+    /// Stops accepting and lets the open connections end, each in its turn, for as long as the grace period.
     pub fn drain(&self) {
-        let _ = self.stop.send(true);
+        self.end(&BTreeSet::new());
+    }
+
+    /// Drains, and leaves what waits in the kernel's queues of the addresses `taken` to whoever took their sockets over.
+    fn end(&self, taken: &BTreeSet<SocketAddr>) {
+        self.leave();
+        let settings = self.config.server.drain;
+        let workers = self.workers.len().max(1) as f64;
+        self.stop.send_if_modified(|stop| {
+            let begins = matches!(stop, Stop::No);
+            if begins {
+                *stop = Stop::Now(Arc::new(Ending {
+                    grace: settings.grace,
+                    pace: settings.pace.map(|pace| f64::from(pace) / workers),
+                    lives_on: self.sockets.release(taken),
+                }));
+            }
+            begins
+        });
     }
 
     /// Whether every worker is done.
@@ -443,31 +530,6 @@ fn put_into_force(snapshot: &Snapshot, lists: Vec<Prepared>) {
     for warning in lists {
         tracing::warn!("{warning}");
     }
-}
-
-fn bind(config: &Config, workers: usize) -> Result<Vec<Bound>, ServerError> {
-    config
-        .listeners
-        .iter()
-        .enumerate()
-        .map(|(index, listener)| {
-            Bound::bind(listener.address, workers).map_err(|error| ServerError::Bind {
-                key: format!("listeners[{index}].address"),
-                address: listener.address,
-                error,
-            })
-        })
-        .collect()
-}
-
-fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, ServerError> {
-    std::net::TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|error| ServerError::Bind {
-            key: "admin.address".into(),
-            address,
-            error,
-        })
 }
 
 /// Cores that this process may use: its affinity, and its control group's quota.

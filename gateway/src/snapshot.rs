@@ -5,6 +5,7 @@
 
 mod lasting;
 pub mod observing;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::admin::access::{Access, AccessError};
 use crate::clock;
 use crate::config::{self, Config, Settings};
 use crate::headers::token::Signer;
+use crate::listener::Protocol;
 use crate::route::Router;
 use crate::tls::credentials::{self, CredentialError};
 use crate::tls::session::{DomainSessions, Hooks};
@@ -22,7 +24,8 @@ use crate::tls::{self, ALPN_H2, ALPN_HTTP11};
 use crate::trust::domains::Domains;
 use crate::trust::revocation::Prepared;
 use crate::trust::{Sources, TrustDomain};
-use crate::upstream;
+use crate::upstream::endpoints::Endpoints;
+use crate::upstream::tls::BadName;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
@@ -62,6 +65,14 @@ pub enum BuildError {
     /// The key that signs tokens.
     #[error("identity_headers.token.key: {0}")]
     Token(String),
+    /// The name by which an upstream's endpoints are verified.
+    #[error("{key}: {error}")]
+    ServerName {
+        /// The configuration key.
+        key: String,
+        /// What is wrong.
+        error: BadName,
+    },
     /// The configuration itself, where it is checked together with what it names.
     #[error(transparent)]
     Config(#[from] config::ConfigError),
@@ -85,9 +96,10 @@ pub struct Snapshot {
     generation: u64,
     settings: Settings,
     domains: Arc<Domains>,
-    server_config: Arc<ServerConfig>,
+    /// In the order of the listeners.
+    services: Vec<Service>,
     router: Router,
-    upstreams: Vec<upstream::Settings>,
+    upstreams: Vec<Arc<Endpoints>>,
     signer: Option<Arc<Signer>>,
     access: Option<Arc<Access>>,
     observing: Observing,
@@ -117,6 +129,13 @@ impl Snapshot {
                 Err(more) => errors.extend(more),
             }
         }
+        let mut upstreams = Vec::new();
+        for (index, settings) in config.upstreams.iter().enumerate() {
+            match upstreams::build(settings, index) {
+                Ok(reachable) => upstreams.push(reachable),
+                Err(more) => errors.extend(more),
+            }
+        }
         errors.extend(secret.err());
         let access = config.admin.as_ref().map(Access::load).transpose();
         let access = match access {
@@ -139,16 +158,20 @@ impl Snapshot {
         let domains = sessions.iter().map(DomainSessions::domain).cloned();
         let domains = Arc::new(Domains::new(domains.collect()));
         let hooks = Hooks::new(Arc::clone(&domains), sessions, config.resumption.clone());
-        let alpn = [ALPN_H2, ALPN_HTTP11];
-        let server_config = tls::server_config(&config.tls, &alpn, Arc::new(hooks))
+        let hooks = Arc::new(hooks);
+        let services = config
+            .listeners
+            .iter()
+            .map(|listener| Service::build(&listener.protocol, &config.tls, &hooks))
+            .collect::<Result<_, _>>()
             .map_err(|error| vec![error.into()])?;
         let snapshot = Self {
             generation,
             settings: config.settings,
             domains,
-            server_config: Arc::new(server_config),
+            services,
             router: Router::new(config.routes.clone()),
-            upstreams: config.upstreams.clone(),
+            upstreams: lasting.upstreams(upstreams),
             signer,
             access,
             observing: Observing::default(),
@@ -171,9 +194,16 @@ impl Snapshot {
         &self.domains
     }
 
-    /// The TLS configuration.
-    pub fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server_config)
+    /// The TLS configuration of the listener with this index.
+    pub fn server_config(&self, listener: usize) -> Option<Arc<ServerConfig>> {
+        let service = self.services.get(listener)?;
+        Some(Arc::clone(&service.server_config))
+    }
+
+    /// What the listener with this index speaks inside TLS.
+    pub fn protocol(&self, listener: usize) -> Option<Arc<Protocol>> {
+        let service = self.services.get(listener)?;
+        Some(Arc::clone(&service.protocol))
     }
 
     /// The routes.
@@ -203,8 +233,33 @@ impl Snapshot {
     }
 
     /// The upstreams, in the configuration's order.
-    pub fn upstreams(&self) -> &[upstream::Settings] {
+    pub fn upstreams(&self) -> &[Arc<Endpoints>] {
         &self.upstreams
+    }
+}
+
+/// One listener's part of a configuration. The hooks are the same for all: a ticket of one listener is honoured on another.
+#[derive(Debug)]
+struct Service {
+    protocol: Arc<Protocol>,
+    server_config: Arc<ServerConfig>,
+}
+
+impl Service {
+    fn build(
+        protocol: &Protocol,
+        tls: &tls::Settings,
+        hooks: &Arc<Hooks>,
+    ) -> Result<Self, rustls::Error> {
+        let alpn: Vec<&[u8]> = match protocol {
+            Protocol::Http => vec![ALPN_H2, ALPN_HTTP11],
+            Protocol::Tcp(settings) => settings.alpn.iter().map(String::as_bytes).collect(),
+        };
+        let server_config = tls::server_config(tls, &alpn, Arc::clone(hooks))?;
+        Ok(Self {
+            protocol: Arc::new(protocol.clone()),
+            server_config: Arc::new(server_config),
+        })
     }
 }
 

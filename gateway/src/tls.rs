@@ -18,8 +18,10 @@ use aws_lc_rs::hmac;
 use rustls::crypto::tls13::HkdfUsingHmac;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as provider};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, Tls13CipherSuite,
+    CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite,
+    SupportedProtocolVersion, Tls13CipherSuite,
 };
 
 #[cfg(fuzzing)]
@@ -175,6 +177,31 @@ pub fn server_config(
     config.max_early_data_size = 0;
     config.require_ems = true;
     config.ignore_client_order = true;
+    Ok(config)
+}
+
+/// The crypto provider of a client: aws-lc-rs as it is. What [`provider`] changes serves devices.
+pub fn client_provider() -> CryptoProvider {
+    provider::default_provider()
+}
+
+/// The configuration of a client that trusts `roots`, presents itself as `shown` where it is asked, and speaks `alpn`.
+///
+/// # Errors
+/// A combination that rustls refuses; not to be expected.
+pub fn client_config(
+    roots: RootCertStore,
+    shown: Option<Arc<CertifiedKey>>,
+    alpn: &[u8],
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(client_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_root_certificates(roots);
+    let mut config = match shown.and_then(Arc::into_inner) {
+        Some(shown) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown))),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![alpn.to_vec()];
     Ok(config)
 }
 

@@ -7,7 +7,7 @@ pub mod asks;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -20,7 +20,7 @@ use crate::admission::{self, Admission};
 use crate::authorize::{Denied, Permit, Revocation};
 use crate::clock;
 use crate::connection;
-use crate::drain::Drain;
+use crate::drain::{Drain, Stop};
 use crate::handshake::{self, Handshaked};
 use crate::listener;
 use crate::live::{Live, Peer};
@@ -28,6 +28,7 @@ use crate::metrics::{self, Metrics};
 use crate::route::Routed;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
+use crate::upstream::endpoints::Endpoints;
 use asks::Asked;
 
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
@@ -36,8 +37,10 @@ const EVENT_INTERVAL: u32 = 31;
 
 /// What a worker is given.
 pub struct Start {
-    /// The listening sockets, in the configuration's order.
-    pub sockets: Vec<std::net::TcpListener>,
+    /// The listening sockets, each with its listener's place in the configuration.
+    pub sockets: Vec<(usize, std::net::TcpListener)>,
+    /// Told when the worker accepts from all of them.
+    pub accepting: mpsc::Sender<()>,
     /// The configuration in force.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The metrics.
@@ -48,10 +51,8 @@ pub struct Start {
     pub trust_changed: watch::Receiver<u64>,
     /// Questions to the worker.
     pub asked: Asked,
-    /// Turns true when it is time to drain; connections then have `grace` to end.
-    pub stop: watch::Receiver<bool>,
-    /// How long connections may take to end.
-    pub grace: Duration,
+    /// Says when it is time to end, and how.
+    pub stop: watch::Receiver<Stop>,
 }
 
 /// The worker as its connections see it.
@@ -79,10 +80,14 @@ impl Worker {
         self.snapshot.load()
     }
 
-    /// What a handshake that begins now goes by.
-    pub fn handshake_configuration(&self) -> (Arc<ServerConfig>, handshake::Settings) {
+    /// What a handshake that begins now on the listener with this index goes by.
+    pub fn handshake_configuration(
+        &self,
+        listener: usize,
+    ) -> Option<(Arc<ServerConfig>, handshake::Settings)> {
         let snapshot = self.snapshot();
-        (snapshot.server_config(), snapshot.settings().handshake)
+        let config = snapshot.server_config(listener)?;
+        Some((config, snapshot.settings().handshake))
     }
 
     /// Asks a responder about the certificate that `handshaked` is of, where its trust domain wants that.
@@ -154,14 +159,29 @@ impl Worker {
 
     /// The upstream that `routed` names in `snapshot`.
     pub fn upstream(&self, snapshot: &Snapshot, routed: Routed) -> Option<Rc<Upstream>> {
+        self.upstream_at(snapshot, routed.upstream())
+    }
+
+    /// The upstream that `snapshot` calls `name`.
+    pub fn upstream_named(&self, snapshot: &Snapshot, name: &str) -> Option<Rc<Upstream>> {
+        let is_named = |upstream: &Arc<Endpoints>| upstream.settings().name == name;
+        let index = snapshot.upstreams().iter().position(is_named)?;
+        self.upstream_at(snapshot, index)
+    }
+
+    fn upstream_at(&self, snapshot: &Snapshot, index: usize) -> Option<Rc<Upstream>> {
         let mut upstreams = self.upstreams.borrow_mut();
         if upstreams.generation != Some(snapshot.generation()) {
-            // Requests in flight keep the old ones alive until they are done.
-            let build = |settings| Rc::new(Upstream::new(settings, &self.metrics));
+            // What has not changed keeps its connections. Requests in flight keep the others alive until they are done.
+            let known = std::mem::take(&mut upstreams.built);
+            let build = |shared| {
+                let same = known.iter().find(|known| known.is_of(shared));
+                same.map_or_else(|| Rc::new(Upstream::new(shared, &self.metrics)), Rc::clone)
+            };
             upstreams.built = snapshot.upstreams().iter().map(build).collect();
             upstreams.generation = Some(snapshot.generation());
         }
-        upstreams.built.get(routed.upstream()).cloned()
+        upstreams.built.get(index).cloned()
     }
 
     fn sweep(&self) {
@@ -199,30 +219,42 @@ async fn serve(start: Start) -> io::Result<()> {
     tokio::task::spawn_local(keep_reviewing(Rc::clone(&worker), start.trust_changed));
     tokio::task::spawn_local(asks::answer(Rc::clone(&worker), start.asked));
     let mut accepting = Vec::new();
-    for (index, socket) in start.sockets.into_iter().enumerate() {
+    for (index, socket) in start.sockets {
         let listener = TcpListener::from_std(socket)?;
-        accepting.push(tokio::task::spawn_local(accept(
-            Rc::clone(&worker),
+        accepting.push((
             index,
-            listener,
-        )));
+            tokio::task::spawn_local(accept(Rc::clone(&worker), index, listener)),
+        ));
     }
+    let _ = start.accepting.send(());
+    drop(start.accepting);
     let mut stop = start.stop;
-    let mut sweep = tokio::time::interval(Duration::from_secs(5));
-    loop {
+    let mut sweep = tokio::time::interval(SWEEP);
+    let ending = loop {
         tokio::select! {
-            // The sender being gone means that the process is going.
-            _ = stop.wait_for(|stop| *stop) => break,
+            stopped = stop.wait_for(|stop| matches!(stop, Stop::Now(_))) => match stopped.as_deref() {
+                Ok(Stop::Now(ending)) => break Arc::clone(ending),
+                // The sender being gone means that the process is going.
+                _ => return Ok(()),
+            },
             _ = sweep.tick() => worker.sweep(),
         }
+    };
+    worker
+        .drain
+        .start(&ending, worker.admission.open_connections());
+    for (index, task) in accepting {
+        let Ok(listener) = task.await else { continue };
+        if !ending.lives_on.get(index).is_some_and(|lives_on| *lives_on) {
+            accept_the_rest(&worker, index, listener).await;
+        }
     }
-    worker.drain.start();
-    for task in accepting {
-        let _ = task.await;
-    }
-    drained(&worker, start.grace).await;
+    drained(&worker, ending.grace).await;
     Ok(())
 }
+
+/// How often unused connections to upstreams are looked at: one that the endpoint closed takes up a descriptor until then.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a certificate of an open connection has expired.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);
@@ -268,20 +300,24 @@ async fn review(worker: &Worker) {
     }
 }
 
-async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) {
+/// Accepts until the drain; what is left to accept from then.
+async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) -> TcpListener {
     loop {
         tokio::select! {
             biased;
-            () = worker.drain.started() => break,
+            () = worker.drain.started() => return listener,
             accepted = listener::accept(&listener) => {
                 tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
             }
         }
     }
-    // Closing the socket resets whoever waits in the kernel's queue; they were promised nothing, but they can be served.
+}
+
+/// Closing the socket resets whoever waits in the kernel's queue; they were promised nothing, but they can be served.
+async fn accept_the_rest(worker: &Rc<Worker>, index: usize, listener: TcpListener) {
     while let Ok(Ok((tcp, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
         let accepted = listener::Accepted::new(tcp, peer, clock::now());
-        tokio::task::spawn_local(connection::run(Rc::clone(&worker), index, accepted));
+        tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
     }
 }
 

@@ -416,3 +416,43 @@ fn checking_a_configuration_touches_no_log() {
         .into()
     );
 }
+
+#[test]
+fn a_connection_is_told_by_what_was_spoken_on_it() {
+    let upstream = Upstream::by_hand(|mut peer| {
+        let is_request = peer.reader.exactly(4).is_ok_and(|bytes| bytes == b"GET ");
+        if is_request {
+            peer.send(
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n",
+            );
+        } else {
+            peer.send("done");
+        }
+    });
+    let (fleet, log) = logging(
+        upstream,
+        "records = [\"connections\"]\n[[listeners]]\nname = \"broker\"\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\nupstream = \"telemetry\"",
+    );
+    let broker = fleet.gateway.server().listeners()[1].1;
+    let mut tunnel = fleet.device().connect(broker);
+    tunnel.send("MQTT");
+    assert_eq!(tunnel.exactly(4), b"done");
+    drop(tunnel);
+    let told = records(&log, 1).remove(0);
+    assert_eq!(
+        (&told["listener"], &told["protocol"], &told["requests"]),
+        (&"broker".into(), &"tcp".into(), &0.into())
+    );
+    let mut switching = fleet.connect();
+    switching.send(
+        "GET / HTTP/1.1\r\nhost: fleet.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
+    );
+    assert_eq!(switching.response_to_head().status(), 101);
+    drop(switching);
+    let told = records(&log, 2).remove(1);
+    assert_eq!(
+        (&told["listener"], &told["protocol"], &told["requests"]),
+        (&"devices".into(), &"websocket".into(), &1.into())
+    );
+}

@@ -273,10 +273,20 @@ fn what_is_in_force_is_shown_without_secrets() {
     assert_eq!(upstream["name"], "telemetry");
     let endpoint = &upstream["endpoints"][0];
     assert_eq!(endpoint["address"], running.setup.endpoints[0].to_string());
+    assert_eq!(
+        (&endpoint["state"], &endpoint["in_flight"]),
+        (&json!("healthy"), &json!(0))
+    );
+    assert_eq!(
+        (&upstream["panic"], &upstream["unresolved"]),
+        (&json!(false), &json!([]))
+    );
+    let entry = &upstream["entries"][0];
+    assert_eq!(entry["entry"], endpoint["entry"]);
     let opened = json!({ "metric": "gateway_upstream_connections_total", "value": 1.0 });
     assert!(
-        endpoint["metrics"].as_array().unwrap().contains(&opened),
-        "{endpoint}"
+        entry["metrics"].as_array().unwrap().contains(&opened),
+        "{entry}"
     );
     let stats = show("/stats");
     let ok = stats["metrics"]["gateway_handshakes_total"]

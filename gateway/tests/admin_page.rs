@@ -171,7 +171,8 @@ fn the_page_draws_what_the_gateway_does_and_asks_nobody_else() {
         .split('"')
         .next()
         .unwrap();
-    assert!(page.contains(&format!("<td>{endpoint}</td>")));
+    let serving = format!("<td>{endpoint}</td><td class=\"number\">1</td>");
+    assert!(page.contains(&serving), "{serving} is not in {page}");
     // Every address that the document could load anything from.
     for attribute in ["src=\"", "href=\"", "action=\""] {
         for value in page.split(attribute).skip(1) {

@@ -262,7 +262,7 @@ fn the_configuration_opens_nothing() {
 }
 
 /// The stages that only compute.
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "fetch/schedule",
     "identity",
     "authorize",
@@ -271,6 +271,7 @@ const PURE: [&str; 18] = [
     "admission/queue",
     "upstream/balance",
     "upstream/health",
+    "upstream/retry",
     "verify/authority",
     "der",
     "signed",

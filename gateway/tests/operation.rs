@@ -155,6 +155,74 @@ fn a_drain_closes_hibernating_connections_in_order() {
 }
 
 #[test]
+fn idle_connections_are_closed_each_in_its_turn() {
+    let fleet = Fleet::start(|setup| setup.grace = "2s".into());
+    let connections: Vec<Connection> = (0..10)
+        .map(|_| {
+            let mut connection = fleet.connect();
+            assert_eq!(connection.get("/").status(), 200);
+            connection
+        })
+        .collect();
+    let start = gateway::clock::now();
+    fleet.gateway.server().drain();
+    let mut ends: Vec<Duration> = std::thread::scope(|scope| {
+        let end = |mut connection: Connection| {
+            assert_eq!(connection.rest(), b"");
+            gateway::clock::now() - start
+        };
+        let waiting = connections
+            .into_iter()
+            .map(|one| scope.spawn(move || end(one)));
+        let waiting: Vec<_> = waiting.collect();
+        waiting.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    ends.sort();
+    // Told within the first second, and closed half a second later.
+    for (number, end) in ends.into_iter().enumerate() {
+        let due = Duration::from_millis(500 + 100 * number as u64);
+        assert!(end >= due, "number {number} after {end:?}");
+    }
+    fleet.gateway.join().unwrap();
+}
+
+#[test]
+fn a_drain_tells_a_device_before_it_closes_its_connection() {
+    let fleet = Fleet::start(|setup| setup.grace = "1h".into());
+    let mut connection = fleet.connect();
+    assert!(connection.get("/").fields("connection").is_empty());
+    fleet.gateway.server().drain();
+    refuses(fleet.gateway.address());
+    let response = connection.get("/");
+    assert_eq!(
+        (response.status(), response.field("connection")),
+        (200, "close")
+    );
+    assert_eq!(connection.rest(), b"");
+    connection.close();
+    fleet.gateway.join().unwrap();
+}
+
+#[test]
+fn a_request_that_crosses_the_closing_meets_no_reset() {
+    // Hibernating, and awake.
+    for pause in [Duration::from_millis(400), Duration::ZERO] {
+        let fleet = Fleet::start(|setup| setup.grace = "200ms".into());
+        let mut connection = fleet.connect();
+        assert_eq!(connection.get("/").status(), 200);
+        std::thread::sleep(pause);
+        fleet.gateway.server().drain();
+        assert_eq!(connection.rest(), b"");
+        connection.send(format!("GET /late HTTP/1.1\r\n{HOST}\r\n"));
+        connection.half_close();
+        fleet.gateway.join().unwrap();
+        assert!(connection.tcp().take_error().unwrap().is_none());
+        assert_eq!(connection.tcp().read(&mut [0]).unwrap(), 0);
+        assert_eq!(fleet.upstream.received().len(), 1);
+    }
+}
+
+#[test]
 fn a_request_that_comes_with_the_end_of_its_handshake_is_answered_in_a_drain() {
     for protocol in [&b"http/1.1"[..], b"h2"] {
         let fleet = Fleet::start(|_| {});
@@ -333,14 +401,14 @@ fn what_needs_a_restart_says_so() {
     let good = Setup::new(fleet.upstream.address());
     type Change = fn(&mut Setup);
     let changes: [(&str, Change); 7] = [
+        ("server.handover_socket", |setup| {
+            setup.grace = "5s\"\nhandover_socket = \"handover".into()
+        }),
         ("listeners", |setup| setup.listener = "127.0.0.1:1".into()),
         ("admin.address", |setup| {
             setup.more = "[admin]\naddress = \"127.0.0.1:1\"".into()
         }),
         ("server.workers", |setup| setup.workers = 2),
-        ("server.shutdown_grace_period", |setup| {
-            setup.grace = "1s".into()
-        }),
         ("limits.connections", |setup| {
             setup.more = "[limits]\nconnections = 5".into()
         }),
@@ -357,7 +425,9 @@ fn what_needs_a_restart_says_so() {
         let error = fleet.gateway.reload(&fleet.pki, &setup).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("{key} cannot change while the gateway runs; restart it")
+            format!(
+                "{key} cannot change while the gateway runs; restart it, with --take-over if no connection may be lost"
+            )
         );
         assert_eq!(
             fleet

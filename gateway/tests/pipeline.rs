@@ -498,7 +498,7 @@ fn hop_by_hop_fields_stay_on_their_side() {
     let mut connection = fleet.connect();
     let response = connection.ask(&format!(
         "GET / HTTP/1.1\r\n{HOST}connection: keep-alive, x-device-hop, upgrade\r\nx-device-hop: a\r\nkeep-alive: 5\r\n\
-         te: trailers\r\nupgrade: websocket\r\nproxy-connection: keep-alive\r\nproxy-authorization: Basic eA==\r\n\
+         te: trailers\r\nupgrade: h2c\r\nproxy-connection: keep-alive\r\nproxy-authorization: Basic eA==\r\n\
          http2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\nx-kept: yes\r\nauthorization: Bearer kept\r\n\r\n"
     ));
     let request = fleet.upstream.request(0);
@@ -1204,116 +1204,6 @@ fn a_device_that_guesses_the_wrong_group_is_asked_again_and_counted_so() {
         &before,
         &[handshake("full_hrr", "ok"), request("2xx")],
     );
-}
-
-// Hibernation
-
-/// Longer than a quiet connection keeps its buffers.
-const QUIET: Duration = Duration::from_millis(2500);
-
-/// Runs `test` for each case at once, because each of them waits for seconds.
-fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
-    let test = &test;
-    std::thread::scope(|scope| {
-        for case in cases {
-            scope.spawn(move || test(case));
-        }
-    });
-}
-
-#[test]
-fn a_hibernating_connection_serves_the_next_request() {
-    let fleet = Fleet::start(|_| {});
-    let credential = fleet.pki.device("device-000001");
-    let cases = [
-        (Options::tls13(), false),
-        (Options::tls13(), true),
-        (Options::tls12(), false),
-        (Options::tls12(), true),
-    ];
-    side_by_side(cases, |(options, asks_first)| {
-        let device = Device::with(&fleet.pki, Some(&credential), options);
-        let mut connection = device.connect(fleet.gateway.address());
-        if asks_first {
-            assert_eq!(connection.get("/").status(), 200);
-        }
-        std::thread::sleep(QUIET);
-        assert_eq!(connection.get("/").status(), 200);
-        assert_eq!(connection.get("/").status(), 200);
-    });
-}
-
-#[test]
-fn a_head_that_is_split_across_the_moment_of_hibernation_is_read_whole() {
-    let fleet = Fleet::with_upstream(
-        Upstream::answering(|received| ok(received.message.target())),
-        |_| {},
-    );
-    // Buffers are released a second after the first answer.
-    side_by_side([900, 980, 990, 1000, 1010, 1020, 1100, 2100], |pause| {
-        let mut connection = fleet.connect();
-        connection.send(format!("GET /first HTTP/1.1\r\n{HOST}\r\nGET /sec"));
-        assert_eq!(connection.response().text(), "/first");
-        std::thread::sleep(Duration::from_millis(pause));
-        connection.send(format!("ond HTTP/1.1\r\n{HOST}\r\n"));
-        assert_eq!(connection.response().text(), "/second", "after {pause} ms");
-    });
-}
-
-#[test]
-fn a_request_at_the_moment_of_hibernation_is_not_lost() {
-    let fleet = Fleet::start(|_| {});
-    side_by_side((990..1010).step_by(2), |pause| {
-        let mut connection = fleet.connect();
-        for _ in 0..2 {
-            assert_eq!(connection.get("/").status(), 200);
-            std::thread::sleep(Duration::from_millis(pause));
-        }
-        assert_eq!(connection.get("/").status(), 200);
-    });
-}
-
-#[test]
-fn a_record_that_arrives_in_part_while_hibernating_is_read_whole() {
-    let fleet = Fleet::start(|_| {});
-    let mut connection = fleet.connect();
-    assert_eq!(connection.get("/").status(), 200);
-    std::thread::sleep(QUIET / 2);
-    let mut record = Vec::new();
-    connection
-        .tls()
-        .writer()
-        .write_all(format!("GET /x HTTP/1.1\r\n{HOST}\r\n").as_bytes())
-        .unwrap();
-    connection.tls().write_tls(&mut record).unwrap();
-    let mut tcp = connection.tcp().try_clone().unwrap();
-    tcp.write_all(&record[..20]).unwrap();
-    std::thread::sleep(QUIET / 2);
-    tcp.write_all(&record[20..]).unwrap();
-    assert_eq!(connection.response().status(), 200);
-}
-
-#[test]
-fn a_device_that_closes_while_hibernating_is_let_go() {
-    side_by_side(0..3, |ending| {
-        let fleet = Fleet::start(|_| {});
-        let mut connection = fleet.connect();
-        assert_eq!(connection.get("/").status(), 200);
-        std::thread::sleep(QUIET / 2);
-        match ending {
-            0 => connection.close(),
-            1 => connection.reset(),
-            _ => {
-                connection.half_close();
-                assert_eq!(connection.rest(), b"", "answered with a close_notify");
-            }
-        }
-        expect_value(
-            &fleet.gateway,
-            "gateway_connections_open{listener=\"devices\"}",
-            0,
-        );
-    });
 }
 
 // The token

@@ -8,6 +8,7 @@ mod attempt;
 mod budget;
 mod connect;
 mod counted;
+mod distant;
 mod error;
 mod exchange;
 mod failure;
@@ -274,6 +275,7 @@ fn drive_shard(
             address: settled.address,
             server_name: settled.server_name.clone(),
             source_addresses: plan.source_addresses,
+            distances: plan.distances.clone(),
             protocol: plan.protocol,
             configuration: settled.configuration.clone(),
             open: std::rc::Rc::new(OpenConnections::default()),
@@ -290,6 +292,7 @@ fn drive_shard(
             connector,
             requests,
             plan.timeout,
+            plan.patience,
             max_in_flight,
             messages.clone(),
         ));

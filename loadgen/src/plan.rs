@@ -4,6 +4,7 @@
 //! network, and it imports no other module of this crate: two machines with the same plan release the same arrivals.
 
 pub mod arrival;
+pub mod distance;
 pub mod seconds;
 pub mod source;
 pub mod target;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use arrival::{ArrivalTimes, Pattern, Share};
+pub use distance::Distances;
 pub use source::SourceAddresses;
 pub use target::Target;
 pub use threshold::Threshold;
@@ -52,6 +54,13 @@ pub struct Plan {
     /// An attempt that is not done this long after its start is a timeout, in seconds.
     #[serde(with = "seconds", rename = "timeout_seconds")]
     pub timeout: Duration,
+    /// How far away the devices are.
+    #[serde(default)]
+    pub distances: Distances,
+    /// A device that the server has not accepted this long after the intended start gives up, in seconds; `None` waits for the
+    /// timeout.
+    #[serde(default, with = "seconds::optional", rename = "patience_seconds")]
+    pub patience: Option<Duration>,
     /// Most attempts at a time in the open model; `None` means as many as there are devices.
     pub max_in_flight: Option<usize>,
     /// Seed of everything random in the plan.
@@ -150,6 +159,8 @@ impl Plan {
             groups: vec![Group::X25519],
             source_addresses,
             timeout: Duration::from_secs(10),
+            distances: Distances::default(),
+            patience: None,
             max_in_flight: None,
             seed: 1,
             shards: None,
@@ -189,7 +200,19 @@ mod tests {
             pattern: Pattern::Poisson,
         };
         plan.limit = Limit::Count(12);
+        plan.patience = Some(Duration::from_millis(1500));
+        plan.distances = "60ms,300ms".parse().unwrap();
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_of_before_there_were_distances_is_read() {
+        let target = Target::parse("https://127.0.0.1:8443").unwrap();
+        let plan = Plan::new(target, "pki");
+        let mut json = serde_json::to_value(&plan).unwrap();
+        let keys = json.as_object_mut().unwrap();
+        assert!(keys.remove("distances").is_some() && keys.remove("patience_seconds").is_some());
+        assert_eq!(serde_json::from_value::<Plan>(json).unwrap(), plan);
     }
 }

@@ -85,7 +85,7 @@ pub struct Record {
     pub handshake: Option<&'static str>,
     /// The TLS version, as `1.3`.
     pub tls_version: &'static str,
-    /// `http1` or `h2`.
+    /// `http1`, `h2`, `websocket` or `tcp`.
     pub protocol: &'static str,
     /// What was asked.
     pub asked: Option<Asked>,

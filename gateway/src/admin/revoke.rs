@@ -103,7 +103,7 @@ fn written(order: &Order) -> Written {
 }
 
 /// All orders as JSON.
-pub(super) fn render(orders: &BTreeSet<Order>) -> String {
+pub(crate) fn render(orders: &BTreeSet<Order>) -> String {
     let file = File {
         schema: SCHEMA.to_owned(),
         orders: orders.iter().map(written).collect(),
@@ -121,18 +121,22 @@ pub fn load(path: &Path) -> Result<BTreeSet<Order>, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
     };
-    let wrong = |problem: String| format!("{}: {problem}", path.display());
-    let file: File = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    read(&bytes).map_err(|problem| format!("{}: {problem}", path.display()))
+}
+
+/// Reads what [`render`] wrote.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(crate) fn read(bytes: &[u8]) -> Result<BTreeSet<Order>, String> {
+    let file: File = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if file.schema != SCHEMA {
-        return Err(wrong(format!(
+        return Err(format!(
             "the schema is \"{}\", not \"{SCHEMA}\"",
             file.schema
-        )));
+        ));
     }
-    file.orders
-        .into_iter()
-        .map(|written| order(written).map_err(wrong))
-        .collect()
+    file.orders.into_iter().map(order).collect()
 }
 
 /// Writes the file anew, beside and then over the old one.

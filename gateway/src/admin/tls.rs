@@ -33,7 +33,7 @@ pub(super) fn server_config(
     let builder = if anchors.is_empty() {
         builder.with_no_client_auth()
     } else {
-        let roots: Result<_, CredentialError> = credentials::load_root_store(anchors);
+        let roots: Result<_, CredentialError> = credentials::load_roots(anchors);
         let verifier =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots?), provider).build();
         let verifier = verifier.map_err(|error| AccessError::Tls(error.to_string()))?;

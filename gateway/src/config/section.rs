@@ -4,8 +4,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::StatusCode;
 use toml::{Table, Value};
 
 use crate::config::{ConfigError, units};
@@ -205,17 +207,69 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
-        let read = self.parsed(
+    /// An integer of at most 32 bits.
+    pub(super) fn count(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        least: usize,
+        most: usize,
+    ) -> u32 {
+        let number = self.optional_integer(key, least, most);
+        let read = number.and_then(|number| u32::try_from(number).ok());
+        self.or_default(key, read, default, |number| {
+            Value::Integer(i64::from(*number))
+        })
+    }
+
+    pub(super) fn optional_duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.parsed(
             key,
             "a duration such as \"500ms\" or \"30s\"",
             |value| match value.as_str() {
                 None => Ok(None),
                 Some(text) => units::duration(text).map(Some),
             },
-        );
+        )
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
+        let read = self.optional_duration(key);
         self.or_default(key, read, default, |duration| {
             Value::String(units::written_duration(*duration))
+        })
+    }
+
+    pub(super) fn percent(&mut self, key: &'static str, default: u32) -> u32 {
+        let read = self.parsed(key, "a share such as \"20%\"", |value| {
+            match value.as_str() {
+                None => Ok(None),
+                Some(text) => units::percent(text).map(Some),
+            }
+        });
+        self.or_default(key, read, default, |share| {
+            Value::String(format!("{share}%"))
+        })
+    }
+
+    /// A text that `parse` understands.
+    pub(super) fn parsed_text<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.parsed(key, wanted, |value| Ok(value.as_str().and_then(parse)))
+    }
+
+    /// One HTTP status, or a range of them: the first and the last.
+    pub(super) fn statuses(&mut self, key: &'static str) -> Option<(StatusCode, StatusCode)> {
+        self.parsed(key, "a status such as 200 or \"200-299\"", |value| {
+            Ok(match value {
+                Value::Integer(number) => units::statuses(&number.to_string()),
+                Value::String(text) => units::statuses(text),
+                _ => None,
+            })
         })
     }
 
@@ -232,6 +286,13 @@ impl<'a> Section<'a> {
         let read = self.optional_size(key);
         self.or_default(key, read, default, |size| {
             Value::String(units::written_size(*size))
+        })
+    }
+
+    /// So many in a second.
+    pub(super) fn optional_rate(&mut self, key: &'static str) -> Option<u32> {
+        self.parsed(key, "a rate", |value| {
+            value.as_str().map(units::rate).transpose()
         })
     }
 
@@ -258,6 +319,24 @@ impl<'a> Section<'a> {
                 .and_then(|text| choices.iter().find(|(name, _)| *name == text));
             Ok(chosen.map(|(_, choice)| *choice))
         })
+    }
+
+    /// The files with a certificate chain and its private key, both or neither.
+    pub(super) fn credentials(&mut self, base: &Path) -> Option<(PathBuf, PathBuf)> {
+        let certificate = self.string("certificate");
+        let private_key = self.string("private_key");
+        match (certificate, private_key) {
+            (Some(certificate), Some(key)) => Some((base.join(certificate), base.join(key))),
+            (Some(_), None) => {
+                self.missing("private_key");
+                None
+            }
+            (None, Some(_)) => {
+                self.missing("certificate");
+                None
+            }
+            (None, None) => None,
+        }
     }
 
     /// A table inside this one that may be absent.
@@ -324,6 +403,32 @@ impl<'a> Section<'a> {
                 errors: self.errors,
             })
             .collect()
+    }
+
+    /// A list whose items are tables, or texts that stand for a table with only `short`.
+    pub(super) fn texts_or_tables(&mut self, key: &'static str, short: &str) -> Vec<Section<'a>> {
+        let list = self.parsed(key, "a list", |value| Ok(value.as_array().cloned()));
+        let mut sections = Vec::new();
+        for (index, item) in list.unwrap_or_default().into_iter().enumerate() {
+            let path = format!("{}[{index}]", self.key(key));
+            let table = match item {
+                Value::Table(table) => table,
+                Value::String(_) => Table::from_iter([(short.to_owned(), item)]),
+                other => {
+                    if let Some(errors) = self.errors {
+                        errors.note(path, format!("a text or a table is needed, not {other}"));
+                    }
+                    continue;
+                }
+            };
+            sections.push(Section {
+                table,
+                path,
+                known: Vec::new(),
+                errors: self.errors,
+            });
+        }
+        sections
     }
 
     /// Notes every key that nobody asked for.

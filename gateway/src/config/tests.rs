@@ -46,7 +46,7 @@ fn the_smallest_file_has_sound_defaults() {
     assert!(config.resumption.enabled && config.resumption.secret_file.is_none());
     assert_eq!(config.settings.handshake.timeout, Duration::from_secs(10));
     assert_eq!(config.settings.forward.max_request_body, None);
-    assert_eq!(config.workers, None);
+    assert_eq!(config.server.workers, None);
     assert_eq!(config.admin, None);
 }
 

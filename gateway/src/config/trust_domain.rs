@@ -70,7 +70,7 @@ pub(super) fn read(
             section.error("name", &problem);
         }
         let server_names = server_names(&mut section, &mut claimed);
-        let credentials = credentials(&mut section, base);
+        let credentials = section.credentials(base);
         domains.push(common.domain(&mut section, name, server_names, credentials));
         section.finish();
     }
@@ -161,23 +161,6 @@ fn server_names(section: &mut Section<'_>, claimed: &mut Vec<NamePattern>) -> Ve
         }
     }
     names
-}
-
-fn credentials(section: &mut Section<'_>, base: &Path) -> Option<(PathBuf, PathBuf)> {
-    let certificate = section.string("certificate");
-    let private_key = section.string("private_key");
-    match (certificate, private_key) {
-        (Some(certificate), Some(key)) => Some((base.join(certificate), base.join(key))),
-        (Some(_), None) => {
-            section.missing("private_key");
-            None
-        }
-        (None, Some(_)) => {
-            section.missing("certificate");
-            None
-        }
-        (None, None) => None,
-    }
 }
 
 fn rules(section: &mut Section<'_>) -> Rules {

@@ -1,8 +1,13 @@
 //! Values with a unit, as they are written in the file: `30s`, `64KiB`, `http://127.0.0.1:9000`.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::upstream::EndpointAddress;
+use http::StatusCode;
+
+use crate::upstream::Entry;
+use crate::upstream::connect::Address;
 
 /// Parses a duration such as `500ms`, `30s`, `5m`, `12h` or `90d`. Zero is none.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -64,12 +69,57 @@ pub(super) fn written_size(size: usize) -> String {
     }
 }
 
-/// Parses an endpoint such as `http://127.0.0.1:9000`.
-pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
-    let wrong = |what: &str| format!("\"{text}\" {what}; write http://HOST:PORT");
-    let rest = text
-        .strip_prefix("http://")
-        .ok_or_else(|| wrong("does not start with http://"))?;
+/// Parses a rate such as `2000/s`.
+pub(super) fn rate(text: &str) -> Result<u32, String> {
+    let number = text
+        .strip_suffix("/s")
+        .and_then(|number| number.parse().ok());
+    number
+        .filter(|number| *number > 0)
+        .ok_or_else(|| format!("\"{text}\" is no rate; write 2000/s"))
+}
+
+/// Parses a share such as `20%`.
+pub(super) fn percent(text: &str) -> Result<u32, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.parse().ok());
+    number
+        .filter(|number| *number <= 100)
+        .ok_or_else(|| format!("\"{text}\" is no share; write 20%, at most 100%"))
+}
+
+/// Parses an HTTP status such as `200`, or a range such as `200-299`: the first and the last.
+pub(super) fn statuses(text: &str) -> Option<(StatusCode, StatusCode)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range: (StatusCode, StatusCode) = (first.parse().ok()?, last.parse().ok()?);
+    (range.0 <= range.1 && range.1.as_u16() < 600).then_some(range)
+}
+
+/// Parses an endpoint such as `http://127.0.0.1:9000`, `https://backend.example:443` or `unix:/run/backend.sock`; a relative path
+/// is taken from `base`. Its weight is one.
+pub(super) fn endpoint(text: &str, base: &Path) -> Result<Entry, String> {
+    const FORMS: &str = "write http://HOST:PORT, https://HOST:PORT or unix:PATH";
+    let wrong = |what: &str| format!("\"{text}\" {what}; {FORMS}");
+    if let Some(path) = text.strip_prefix("unix:") {
+        /// What the kernel takes, without the byte that ends it.
+        const LONGEST: usize = 107;
+        let full = base.join(path);
+        return match full.as_os_str().len() {
+            _ if path.is_empty() || path.contains('\0') => Err(wrong("has no path")),
+            length if length > LONGEST => Err(wrong("has a path of more than 107 bytes")),
+            _ => Ok(Entry {
+                address: Address::Unix(full),
+                encrypted: false,
+                weight: 1,
+            }),
+        };
+    }
+    let (rest, encrypted) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, false),
+        (_, Some(rest)) => (rest, true),
+        (None, None) => return Err(wrong("starts with none of http://, https:// and unix:")),
+    };
     let authority: http::uri::Authority = rest
         .trim_end_matches('/')
         .parse()
@@ -89,14 +139,25 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
     if host.is_empty() {
         return Err(wrong("has no host"));
     }
-    Ok(EndpointAddress { host, port })
+    let address = match host.parse() {
+        Ok(ip) => Address::Socket(SocketAddr::new(ip, port)),
+        Err(_) => Address::Name { host, port },
+    };
+    Ok(Entry {
+        address,
+        encrypted,
+        weight: 1,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
-    use super::{duration, endpoint, size, written_duration, written_size};
+    use super::{
+        duration, endpoint, percent, rate, size, statuses, written_duration, written_size,
+    };
 
     #[test]
     fn what_is_written_is_read() {
@@ -139,26 +200,71 @@ mod tests {
     }
 
     #[test]
+    fn rates() {
+        assert_eq!(rate("2000/s"), Ok(2000));
+        for wrong in ["", "2000", "0/s", "-1/s", "2000/m", "/s", "1.5/s"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(percent("0%"), Ok(0));
+        assert_eq!(percent("100%"), Ok(100));
+        for wrong in ["", "%", "20", "-1%", "101%", "20.5%", "20 %"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn status_ranges() {
+        let numbers = |text| statuses(text).map(|(a, b)| (a.as_u16(), b.as_u16()));
+        assert_eq!(numbers("200"), Some((200, 200)));
+        assert_eq!(numbers("200-399"), Some((200, 399)));
+        for wrong in [
+            "",
+            "20",
+            "-",
+            "200-",
+            "300-200",
+            "600",
+            "200-600",
+            "200-300-400",
+        ] {
+            assert_eq!(numbers(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn endpoints() {
-        assert_eq!(
-            endpoint("http://127.0.0.1:9000").unwrap().to_string(),
-            "127.0.0.1:9000"
-        );
-        assert_eq!(endpoint("http://[::1]:9000/").unwrap().host, "::1");
-        assert_eq!(
-            endpoint("http://backend.example:80").unwrap().host,
-            "backend.example"
-        );
+        for (text, address, encrypted) in [
+            ("http://127.0.0.1:9000", "127.0.0.1:9000", false),
+            ("http://[::1]:9000/", "[::1]:9000", false),
+            ("http://backend.example:80", "backend.example:80", false),
+            ("https://backend.example:443", "backend.example:443", true),
+            ("unix:/run/x.sock", "unix:/run/x.sock", false),
+            ("unix:x.sock", "unix:/base/x.sock", false),
+        ] {
+            let endpoint = endpoint(text, Path::new("/base")).unwrap();
+            assert_eq!(
+                (endpoint.address.to_string().as_str(), endpoint.encrypted),
+                (address, encrypted)
+            );
+        }
         for wrong in [
             "127.0.0.1:9000",
-            "https://a:1",
+            "ftp://a:1",
             "http://a",
+            "https://a",
             "http://a:0",
             "http://u@a:1",
             "http://:1",
             "http://a:1/x",
+            "unix:",
+            &format!("unix:/{}", "x".repeat(107)),
+            "unix:/run/\0",
         ] {
-            assert!(endpoint(wrong).is_err(), "{wrong}");
+            assert!(endpoint(wrong, Path::new("/base")).is_err(), "{wrong}");
         }
     }
 }

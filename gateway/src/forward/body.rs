@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -12,16 +13,34 @@ use hyper::body::Incoming;
 
 use crate::clock;
 use crate::forward::Exchange;
-use crate::upstream::pool::Lease;
+use crate::headers;
+use crate::headers::token::Signer;
+use crate::upstream::UpstreamError;
+use crate::upstream::body::UpstreamBody;
 
 /// A request body on its way to an upstream, cut off where it passes the limit.
 pub struct RequestBody {
-    inner: Incoming,
+    /// What the device sends; `None` is nothing.
+    inner: Option<Incoming>,
+    /// A frame that was taken and given back.
+    unread: Option<Frame<Bytes>>,
     left: u64,
+    /// `None` where there is no body.
+    ongoing: Option<Ongoing>,
+}
+
+/// What a body has to do with that comes in pieces.
+struct Ongoing {
     state: Rc<UploadState>,
     /// Keeps the exchange going until the body has come.
-    exchange: Option<Rc<Exchange>>,
+    exchange: Rc<Exchange>,
+    /// Whose field must not be in the trailers either.
+    signer: Option<Arc<Signer>>,
 }
+
+/// Marks a request whose device takes trailers in the response (RFC 9110, 6.5.1), which hop-by-hop fields say.
+#[derive(Debug, Clone, Copy)]
+pub struct AcceptsTrailers;
 
 /// What became of a request's body, as the one who waits for the response sees it.
 #[derive(Debug, Default)]
@@ -33,19 +52,19 @@ pub struct UploadState {
 }
 
 impl UploadState {
-    /// Whether the whole body was passed on.
-    pub fn is_complete(&self) -> bool {
-        self.complete.get()
-    }
-
-    /// Whether it is the device that the upstream waits for, to send more of the body.
-    pub fn is_awaited(&self) -> bool {
-        self.awaited.get()
-    }
-
     /// Whether the body was cut off because it passed the limit.
     pub fn is_too_large(&self) -> bool {
         self.too_large.get()
+    }
+
+    /// Since when the upstream is waited for, if that is later than `since`: the time starts anew with every piece of the
+    /// body, and does not run while the device is to send more of it. A device that stalls is its own connection's concern.
+    pub fn waiting_since(&self, since: Instant) -> Option<Instant> {
+        match self.progress.get() {
+            Some(last) if last > since => Some(last),
+            _ if self.awaited.get() => Some(clock::now()),
+            _ => None,
+        }
     }
 }
 
@@ -55,30 +74,63 @@ impl UploadState {
 pub struct TooLarge;
 
 impl RequestBody {
-    /// A body of at most `limit` bytes, of the request that `exchange` answers.
-    pub fn new(inner: Incoming, limit: Option<u64>, exchange: &Rc<Exchange>) -> Self {
-        let state = Rc::new(UploadState::default());
-        state.complete.set(inner.is_end_stream());
+    /// A body of at most `limit` bytes, of the request that `exchange` answers. Its trailers lose what only the gateway says,
+    /// `signer`'s field too.
+    pub fn new(
+        inner: Incoming,
+        limit: Option<u64>,
+        exchange: &Rc<Exchange>,
+        signer: Option<&Arc<Signer>>,
+    ) -> Self {
+        if inner.is_end_stream() {
+            return Self::empty();
+        }
         Self {
-            exchange: (!inner.is_end_stream()).then(|| Rc::clone(exchange)),
-            inner,
+            inner: Some(inner),
+            unread: None,
             left: limit.unwrap_or(u64::MAX),
-            state,
+            ongoing: Some(Ongoing {
+                state: Rc::default(),
+                exchange: Rc::clone(exchange),
+                signer: signer.cloned(),
+            }),
         }
     }
 
-    /// What becomes of it.
-    pub fn state(&self) -> Rc<UploadState> {
-        Rc::clone(&self.state)
+    /// No body.
+    pub fn empty() -> Self {
+        Self {
+            inner: None,
+            unread: None,
+            left: 0,
+            ongoing: None,
+        }
+    }
+
+    /// What became of it so far; `None` where there is none.
+    pub fn state(&self) -> Option<&UploadState> {
+        self.ongoing.as_ref().map(|ongoing| &*ongoing.state)
+    }
+
+    /// What becomes of it, for one who gives it away.
+    pub fn shared_state(&self) -> Option<Rc<UploadState>> {
+        self.ongoing
+            .as_ref()
+            .map(|ongoing| Rc::clone(&ongoing.state))
+    }
+
+    /// Gives back the frame that was taken last, so that it is taken again. One at a time.
+    pub fn put_back(&mut self, frame: Frame<Bytes>) {
+        self.unread = Some(frame);
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Some(exchange) = &self.exchange
-            && !self.state.is_complete()
+        if let Some(ongoing) = &self.ongoing
+            && !ongoing.state.complete.get()
         {
-            exchange.origin.activity.leave_unread();
+            ongoing.exchange.origin.activity.leave_unread();
         }
     }
 }
@@ -92,42 +144,52 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        this.state.awaited.set(polled.is_pending());
-        let Some(frame) = ready!(polled) else {
-            this.state.complete.set(true);
+        if let Some(frame) = this.unread.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let (Some(inner), Some(ongoing)) = (&mut this.inner, &this.ongoing) else {
             return Poll::Ready(None);
         };
-        let frame = frame?;
-        this.state.progress.set(Some(clock::now()));
+        let state = &ongoing.state;
+        let polled = Pin::new(&mut *inner).poll_frame(cx);
+        state.awaited.set(polled.is_pending());
+        let Some(frame) = ready!(polled) else {
+            state.complete.set(true);
+            return Poll::Ready(None);
+        };
+        let mut frame = frame?;
+        state.progress.set(Some(clock::now()));
         let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
-        if let Some(exchange) = &this.exchange {
-            exchange.received.set(exchange.received.get() + length);
-        }
+        ongoing.exchange.received(length);
+        ongoing.exchange.origin.activity.body_moved(length as usize);
         match this.left.checked_sub(length) {
             Some(left) => this.left = left,
             None => {
-                this.state.too_large.set(true);
+                state.too_large.set(true);
                 return Poll::Ready(Some(Err(TooLarge.into())));
             }
         }
-        this.state.complete.set(this.inner.is_end_stream());
+        if let Some(trailers) = frame.trailers_mut() {
+            let signer = ongoing.signer.as_ref();
+            let token = signer.map(|signer| &signer.settings().header);
+            headers::rewrite_request_trailers(trailers, token);
+        }
+        state.complete.set(inner.is_end_stream());
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.unread.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl UploadState {
-    /// When the body moved last.
-    pub fn progress(&self) -> Option<Instant> {
-        self.progress.get()
+        let ahead = self.unread.as_ref().and_then(Frame::data_ref);
+        let ahead = ahead.map_or(0, Bytes::len) as u64;
+        let hint = self.inner.as_ref().map(Body::size_hint);
+        match hint.map_or(Some(0), |hint| hint.exact()) {
+            Some(exact) => SizeHint::with_exact(exact + ahead),
+            None => SizeHint::default(),
+        }
     }
 }
 
@@ -139,28 +201,24 @@ pub struct ResponseBody {
 }
 
 enum Source {
-    Upstream {
-        body: Incoming,
-        lease: Option<Lease>,
-        upload: Rc<UploadState>,
-    },
+    Upstream(UpstreamBody),
     Text(Option<Bytes>),
 }
 
 impl ResponseBody {
-    pub(super) fn upstream(
-        body: Incoming,
-        lease: Lease,
-        upload: Rc<UploadState>,
-        exchange: Rc<Exchange>,
-    ) -> Self {
-        let mut source = Source::Upstream {
-            body,
-            lease: Some(lease),
-            upload,
-        };
-        source.give_back_when_done();
-        Self { source, exchange }
+    pub(super) fn upstream(body: UpstreamBody, exchange: Rc<Exchange>) -> Self {
+        Self {
+            source: Source::Upstream(body),
+            exchange,
+        }
+    }
+
+    /// Nothing, as what follows is no body.
+    pub(super) fn none(exchange: Rc<Exchange>) -> Self {
+        Self {
+            source: Source::Text(None),
+            exchange,
+        }
     }
 
     pub(super) fn text(text: &'static str, exchange: Rc<Exchange>) -> Self {
@@ -171,75 +229,53 @@ impl ResponseBody {
     }
 }
 
-impl Source {
-    fn give_back_when_done(&mut self) {
-        if let Self::Upstream {
-            body,
-            lease,
-            upload,
-        } = self
-            && body.is_end_stream()
-            && upload.is_complete()
-            && let Some(lease) = lease.take()
-        {
-            lease.give_back();
-        }
-    }
-}
-
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UpstreamError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = self.get_mut();
-        let frame = match &mut this.source {
+        match &mut this.source {
+            Source::Upstream(body) => {
+                let mut frame = ready!(Pin::new(body).poll_frame(cx));
+                match &frame {
+                    None => {}
+                    Some(Ok(frame)) => {
+                        this.exchange.origin.activity.body_moved(0);
+                        let length = frame.data_ref().map_or(0, Buf::remaining);
+                        this.exchange.sent(length as u64);
+                    }
+                    Some(Err(_)) => this.exchange.broke_off(),
+                }
+                if let Some(Ok(frame)) = &mut frame
+                    && let Some(trailers) = frame.trailers_mut()
+                {
+                    headers::rewrite_response_trailers(trailers);
+                }
+                Poll::Ready(frame)
+            }
             Source::Text(text) => {
                 let text = text.take();
-                let length = text.as_ref().map_or(0, Bytes::len) as u64;
-                this.exchange.sent.set(length + this.exchange.sent.get());
-                return Poll::Ready(text.map(|text| Ok(Frame::data(text))));
-            }
-            Source::Upstream { body, .. } => ready!(Pin::new(body).poll_frame(cx)),
-        };
-        match &frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
-                let sent = &this.exchange.sent;
-                sent.set(sent.get() + length);
-                this.source.give_back_when_done();
-            }
-            // The end of a chunked body is known only here.
-            None => {
-                if let Source::Upstream { lease, upload, .. } = &mut this.source
-                    && upload.is_complete()
-                    && let Some(lease) = lease.take()
-                {
-                    lease.give_back();
-                }
-            }
-            Some(Err(_)) => {
-                if let Some(observed) = this.exchange.observed.get() {
-                    observed.failed("broken_off");
-                }
+                let length = text.as_ref().map_or(0, Bytes::len);
+                this.exchange.sent(length as u64);
+                Poll::Ready(text.map(|text| Ok(Frame::data(text))))
             }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Upstream { body, .. } => body.is_end_stream(),
+            Source::Upstream(body) => body.is_end_stream(),
             Source::Text(text) => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Upstream { body, .. } => body.size_hint(),
+            Source::Upstream(body) => body.size_hint(),
             Source::Text(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::clock;
 use crate::forward::Origin;
 use crate::forward::observed::Observed;
-use crate::upstream::Upstream;
+use crate::upstream::{InFlight, Upstream};
 
 /// A request that is being answered. The bodies of the request and of the response share it, and the last of them to be
 /// dropped ends and counts it: an upstream may answer before it has read everything, and until the rest of the request has
@@ -18,6 +18,8 @@ pub struct Exchange {
     pub(super) origin: Rc<Origin>,
     pub(super) started: Instant,
     pub(super) upstream: OnceCell<Rc<Upstream>>,
+    /// Held for as long as the endpoint is busy with it.
+    pub(super) in_flight: OnceCell<InFlight>,
     pub(super) status: Cell<Option<StatusCode>>,
     /// How long the head took to come, where it did not come whole.
     pub(super) head: Option<Duration>,
@@ -38,6 +40,7 @@ impl Exchange {
             origin,
             started,
             upstream: OnceCell::new(),
+            in_flight: OnceCell::new(),
             status: Cell::new(None),
             head,
             received: Cell::new(0),
@@ -45,12 +48,31 @@ impl Exchange {
             observed: OnceCell::new(),
         })
     }
+
+    /// So many bytes of the request's body came.
+    pub(super) fn received(&self, bytes: u64) {
+        self.received.set(self.received.get() + bytes);
+    }
+
+    /// So many bytes of the answer's body are passed on.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent.set(self.sent.get() + bytes);
+    }
+
+    /// The answer broke off.
+    pub(super) fn broke_off(&self) {
+        if let Some(observed) = self.observed.get() {
+            observed.failed("broken_off");
+        }
+    }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         let now = clock::now();
-        self.origin.activity.request_ended(now);
+        self.origin
+            .activity
+            .request_ended(now, self.status.get().is_some());
         // No answer means that the device left before there was one: its own doing, as nginx's 499 has it.
         let status = self.status.get().unwrap_or(StatusCode::REQUEST_TIMEOUT);
         let metrics = match self.upstream.get() {

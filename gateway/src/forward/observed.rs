@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Version};
 
 use super::{Exchange, Origin};
 use crate::access_log::{AccessLog, Asked, Event, Record, Timings};
@@ -156,7 +156,11 @@ impl Observed {
             ("client.address", text(&facts.address.ip().to_string())),
             (
                 "network.protocol.version",
-                text(if facts.is_h2 { "2" } else { "1.1" }),
+                text(match self.asked.version {
+                    Version::HTTP_2 => "2",
+                    Version::HTTP_10 => "1.0",
+                    _ => "1.1",
+                }),
             ),
             ("tls.protocol.version", text(facts.tls_version)),
             ("fleetgate.listener", text(&facts.listener)),

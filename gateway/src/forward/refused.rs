@@ -14,6 +14,7 @@ pub(super) enum Refused {
     NoRoute,
     NoDevice,
     BodyTooLarge,
+    BodyCutOff,
     Unreachable,
     Broken,
     Timeout,
@@ -25,6 +26,7 @@ impl Refused {
         match self {
             Self::Malformed(headers::Malformed::TransferEncoding) => "bad_transfer_encoding",
             Self::Malformed(headers::Malformed::AmbiguousLength) => "ambiguous_length",
+            Self::Malformed(headers::Malformed::Target) => "bad_target",
             Self::Malformed(headers::Malformed::Host) => "bad_host",
             Self::TooManyHeaders => "too_many_headers",
             Self::Misdirected => "misdirected",
@@ -32,10 +34,17 @@ impl Refused {
             Self::NoRoute => "no_route",
             Self::NoDevice => "no_device",
             Self::BodyTooLarge => "body_too_large",
+            Self::BodyCutOff => "body_cut_off",
             Self::Unreachable => "upstream_unreachable",
             Self::Broken => "upstream_broken",
             Self::Timeout => "upstream_timeout",
         }
+    }
+
+    /// Whether nothing that follows on an HTTP/1.1 connection can be trusted to be a request: where one message ends and the
+    /// next begins is in doubt (RFC 9112, 6.3).
+    pub(super) fn ends_connection(self) -> bool {
+        matches!(self, Self::Malformed(malformed) if malformed != headers::Malformed::Host)
     }
 
     /// The status, and a word to the device.
@@ -49,6 +58,9 @@ impl Refused {
                 StatusCode::BAD_REQUEST,
                 "the length of the request is ambiguous\n",
             ),
+            Self::Malformed(headers::Malformed::Target) => {
+                (StatusCode::BAD_REQUEST, "the target must be a path\n")
+            }
             Self::Malformed(headers::Malformed::Host) => (
                 StatusCode::BAD_REQUEST,
                 "exactly one valid host is needed\n",
@@ -74,6 +86,7 @@ impl Refused {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request body is too large\n",
             ),
+            Self::BodyCutOff => (StatusCode::BAD_REQUEST, "the request body ended early\n"),
             Self::Unreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the upstream cannot be reached\n",

@@ -59,6 +59,12 @@ pub(super) fn read(
     })
 }
 
+/// The common name in the certificate `der`, if it has exactly one that is text.
+pub(super) fn only_common_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    common_name(&certificate).ok()
+}
+
 /// `text` as far as the rule's pattern makes it the id.
 fn matching(text: String, rule: &Rule) -> Result<String, IdentityError> {
     let Some(pattern) = &rule.pattern else {

@@ -93,7 +93,7 @@ pub struct Row {
     pub listener: Arc<str>,
     /// The device's address.
     pub address: SocketAddr,
-    /// `http1` or `h2`.
+    /// `http1`, `h2`, `websocket` or `tcp`.
     pub protocol: &'static str,
     /// The TLS version.
     pub tls_version: &'static str,

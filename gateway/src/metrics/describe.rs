@@ -36,6 +36,10 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "Connections ended by a deadline after the handshake.",
         ),
         (
+            "gateway_http2_floods_total",
+            "HTTP/2 connections ended because they kept the gateway busy for nothing.",
+        ),
+        (
             "gateway_requests_total",
             "Requests by upstream and class of status.",
         ),
@@ -43,7 +47,28 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "gateway_upstream_connections_total",
             "Connections opened to upstreams.",
         ),
+        (
+            "gateway_upstream_ejections_total",
+            "Endpoints taken out for their answers.",
+        ),
+        (
+            "gateway_upstream_health_checks_total",
+            "Health checks by outcome: ok or why it failed.",
+        ),
+        (
+            "gateway_upstream_retries_total",
+            "Requests that were sent to another endpoint because nothing had been sent, sent again, or not sent again for want of budget.",
+        ),
+        (
+            "gateway_upstream_failures_total",
+            "What went wrong with connections to endpoints and requests on them, by reason.",
+        ),
         ("gateway_reloads_total", "Configuration reloads."),
+        ("gateway_tunnels_total", "Tunnels by how they ended."),
+        (
+            "gateway_tunnel_bytes_total",
+            "Bytes that went through tunnels, counted when they end.",
+        ),
         (
             "gateway_revocation_checks_total",
             "What the revocation lists said in full handshakes about the worst certificate of the chain.",
@@ -71,6 +96,11 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
     let gauges = [
         ("gateway_connections_open", "Connections open."),
         (
+            "gateway_connections_hibernating",
+            "Open connections on which nothing is asked, and whose buffers are released.",
+        ),
+        ("gateway_tunnels_open", "Tunnels open."),
+        (
             "gateway_chain_cache_entries",
             "Verified chains in the cache.",
         ),
@@ -85,6 +115,14 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
         (
             "gateway_crl_next_update_seconds",
             "Until the first list in force of the issuer runs out; negative when it has.",
+        ),
+        (
+            "gateway_upstream_endpoint_up",
+            "Addresses of the endpoint that take requests: 0 or 1, or more for a host name.",
+        ),
+        (
+            "gateway_upstream_pending",
+            "Requests that wait for a connection.",
         ),
         (
             "gateway_upstream_connections_open",

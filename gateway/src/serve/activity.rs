@@ -27,6 +27,44 @@ pub struct Activity {
     write_blocked: Cell<bool>,
     head_is_dated: Cell<bool>,
     unread: Cell<bool>,
+    multiplexed: Cell<bool>,
+    overhead: Cell<usize>,
+    abandoned: Cell<usize>,
+}
+
+/// Bytes that a multiplexed connection may receive beyond what its requests account for: settings, pings, window updates,
+/// resets. A device that sends more of them than a year of keep-alive keeps the gateway busy, and asks nothing.
+const MAX_OVERHEAD: usize = 256 * 1024;
+
+/// What a request may come to besides its body.
+const REQUEST_ALLOWANCE: usize = 4 * 1024;
+
+/// A device that reads acknowledges; a byte of that for so many that it was sent is fair.
+const BYTES_SENT_PER_BYTE: usize = 16;
+
+/// Requests that a multiplexed connection may have given up unanswered beyond those that were answered.
+const MAX_ABANDONED: usize = 100;
+
+/// How a multiplexed connection keeps the gateway busy for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flood {
+    /// With frames that belong to no request.
+    Overhead,
+    /// With requests that it gives up at once, or makes the gateway give up (CVE-2023-44487, CVE-2025-8671).
+    Resets,
+}
+
+impl Flood {
+    /// Every kind, for the metric that counts them.
+    pub const ALL: [Self; 2] = [Self::Overhead, Self::Resets];
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Overhead => "overhead",
+            Self::Resets => "resets",
+        }
+    }
 }
 
 impl Activity {
@@ -41,7 +79,34 @@ impl Activity {
             write_blocked: Cell::new(false),
             head_is_dated: Cell::new(false),
             unread: Cell::new(false),
+            multiplexed: Cell::new(false),
+            overhead: Cell::new(0),
+            abandoned: Cell::new(0),
         }
+    }
+
+    /// Says that the connection carries several requests at once, among frames that belong to none. From now on only what
+    /// belongs to a request counts as movement: pings keep nothing alive.
+    pub fn multiplex(&self) {
+        self.multiplexed.set(true);
+    }
+
+    /// Whether a multiplexed connection keeps the gateway busy for nothing.
+    pub fn flood(&self) -> Option<Flood> {
+        if self.overhead.get() > MAX_OVERHEAD {
+            return Some(Flood::Overhead);
+        }
+        (self.abandoned.get() > MAX_ABANDONED).then_some(Flood::Resets)
+    }
+
+    /// Bytes of a request's body went on to an upstream, or of a response's towards the device.
+    pub fn body_moved(&self, bytes: usize) {
+        self.moved.set(true);
+        self.account_for(bytes);
+    }
+
+    fn account_for(&self, bytes: usize) {
+        self.overhead.set(self.overhead.get().saturating_sub(bytes));
     }
 
     /// The phase, and since when.
@@ -59,10 +124,14 @@ impl Activity {
         self.requests.get()
     }
 
-    /// Bytes came from the device. A request head that they start has no time yet: nearly all come whole, and
+    /// So many bytes came from the device. A request head that they start has no time yet: nearly all come whole, and
     /// [`Activity::date_head`] dates the rest.
-    pub fn bytes_read(&self) {
-        self.moved.set(true);
+    pub fn bytes_read(&self, bytes: usize) {
+        if self.multiplexed.get() {
+            self.overhead.set(self.overhead.get().saturating_add(bytes));
+        } else {
+            self.moved.set(true);
+        }
         if self.phase.get() == Phase::Idle {
             self.phase.set(Phase::Head);
             self.head_is_dated.set(false);
@@ -82,9 +151,13 @@ impl Activity {
         seen.then(|| now.saturating_duration_since(self.since.get()))
     }
 
-    /// Bytes went to the device, all that there were or (`blocked`) only some.
-    pub fn bytes_written(&self, blocked: bool) {
-        self.moved.set(true);
+    /// So many bytes went to the device, all that there were or (`blocked`) only some.
+    pub fn bytes_written(&self, bytes: usize, blocked: bool) {
+        if self.multiplexed.get() {
+            self.account_for(bytes / BYTES_SENT_PER_BYTE);
+        } else {
+            self.moved.set(true);
+        }
         self.write_blocked.set(blocked);
     }
 
@@ -92,11 +165,17 @@ impl Activity {
     pub fn request_started(&self, now: Instant) {
         self.open_requests.set(self.open_requests.get() + 1);
         self.requests.set(self.requests.get() + 1);
+        self.account_for(REQUEST_ALLOWANCE);
         self.enter(Phase::Request, now);
     }
 
-    /// A response is complete, or given up.
-    pub fn request_ended(&self, now: Instant) {
+    /// A response is complete (`answered`), or given up before its head.
+    pub fn request_ended(&self, now: Instant, answered: bool) {
+        let abandoned = self.abandoned.get();
+        self.abandoned.set(match answered {
+            true => abandoned.saturating_sub(1),
+            false => abandoned + 1,
+        });
         let left = self.open_requests.get().saturating_sub(1);
         self.open_requests.set(left);
         if left == 0 {
@@ -134,7 +213,7 @@ impl Activity {
 mod tests {
     use std::time::Instant;
 
-    use super::{Activity, Phase};
+    use super::{Activity, Flood, Phase};
     use crate::clock;
 
     fn activity() -> (Activity, Instant) {
@@ -146,12 +225,12 @@ mod tests {
     fn a_request_goes_through_the_phases() {
         let (activity, start) = activity();
         assert!(activity.is_quiet());
-        activity.bytes_read();
+        activity.bytes_read(1);
         assert_eq!(activity.phase().0, Phase::Head);
         assert!(!activity.is_quiet());
         activity.request_started(start);
         assert!(activity.in_request());
-        activity.request_ended(start);
+        activity.request_ended(start, true);
         assert!(activity.is_quiet() && !activity.in_request());
     }
 
@@ -159,9 +238,9 @@ mod tests {
     fn more_bytes_do_not_restart_the_head() {
         let (activity, start) = activity();
         let later = start + std::time::Duration::from_secs(1);
-        activity.bytes_read();
+        activity.bytes_read(1);
         activity.date_head(|| later);
-        activity.bytes_read();
+        activity.bytes_read(1);
         activity.date_head(|| panic!("the clock was read again"));
         assert_eq!(activity.phase(), (Phase::Head, later));
     }
@@ -170,10 +249,49 @@ mod tests {
     fn an_unwritten_response_is_not_quiet() {
         let (activity, start) = activity();
         activity.request_started(start);
-        activity.bytes_written(true);
-        activity.request_ended(start);
+        activity.bytes_written(1, true);
+        activity.request_ended(start, true);
         assert!(!activity.is_quiet());
-        activity.bytes_written(false);
+        activity.bytes_written(1, false);
         assert!(activity.is_quiet());
+    }
+
+    #[test]
+    fn frames_that_belong_to_no_request_are_a_flood_in_the_end() {
+        let (activity, start) = activity();
+        activity.multiplex();
+        let ping = 17;
+        for _ in 0..super::MAX_OVERHEAD / ping {
+            activity.bytes_read(ping);
+        }
+        assert_eq!(activity.flood(), None);
+        assert!(!activity.take_moved(), "pings are no movement");
+        // A request accounts for itself and for some of what went before.
+        activity.request_started(start);
+        activity.bytes_read(super::REQUEST_ALLOWANCE);
+        assert_eq!(activity.flood(), None);
+        activity.bytes_read(ping);
+        assert_eq!(activity.flood(), Some(Flood::Overhead));
+        activity.body_moved(super::MAX_OVERHEAD);
+        assert_eq!(activity.flood(), None);
+        assert!(activity.take_moved());
+    }
+
+    #[test]
+    fn requests_given_up_unanswered_are_a_flood_in_the_end() {
+        let (activity, start) = activity();
+        activity.multiplex();
+        let exchange = |answered| {
+            activity.request_started(start);
+            activity.request_ended(start, answered);
+        };
+        (0..1000).for_each(|_| exchange(true));
+        (0..super::MAX_ABANDONED).for_each(|_| exchange(false));
+        assert_eq!(activity.flood(), None);
+        exchange(true);
+        exchange(false);
+        assert_eq!(activity.flood(), None);
+        exchange(false);
+        assert_eq!(activity.flood(), Some(Flood::Resets));
     }
 }

@@ -9,17 +9,21 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::service_fn;
 
+use crate::drain::Leave;
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward, log_unanswerable};
-use crate::metrics::Deadline;
-use crate::serve::Settings;
+use crate::live::Spoken;
+use crate::serve::asleep::{Woken, asleep};
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
+use crate::serve::{Settings, joined};
 use crate::tls::stream::TlsStream;
+use crate::upstream::Upgraded;
 
 /// The count of header fields that hyper parses without allocating.
 const HEADERS_ON_STACK: usize = 100;
@@ -46,35 +50,70 @@ enum Outcome {
 }
 
 pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
-    let builder = builder(settings);
+    let leave = origin.worker.drain().leave();
     loop {
-        let service = service_fn(|request: Request<Incoming>| {
-            let origin = Rc::clone(&origin);
-            forward(origin, request)
-        });
-        let mut connection = Box::new(builder.serve_connection(stream, service));
-        let outcome = awake(&mut connection, &origin, settings).await;
-        let parts = connection.into_parts();
-        stream = parts.io;
+        // Boxed: what an awake connection needs is freed before the connection rests.
+        let (taken_back, outcome) = Box::pin(awake(stream, &origin, &leave, settings)).await;
+        stream = taken_back;
+        if let Some(upgraded) = origin.upgraded.take() {
+            let Upgraded { io, leftover, .. } = *upgraded;
+            origin.place.facts().speaks(Spoken::WebSocket);
+            let (ahead, idle_timeout) = (leftover.to_vec(), settings.websocket_idle_timeout);
+            return joined::serve(stream, io, ahead, &origin, idle_timeout).await;
+        }
         match outcome {
-            Outcome::Ended if origin.activity.has_unread() => return stream.linger().await,
+            // In a drain the next request may be under way; a reset would hide that it was not looked at.
+            Outcome::Ended if origin.activity.has_unread() || leave.is_told() => {
+                return stream.linger().await;
+            }
             Outcome::Ended => return,
             Outcome::Denied => return stream.close().await,
             Outcome::Quiet => {}
         }
-        stream.unread(&parts.read_buf);
         origin.token.forget();
-        if !asleep(&stream, &origin, settings).await {
-            stream.close().await;
-            return;
+        match asleep(&stream, &origin, leave.due(), settings).await {
+            Woken::Device => {}
+            Woken::Denied => return stream.close().await,
+            Woken::Drain | Woken::Idle => return stream.close_and_linger().await,
         }
     }
 }
 
+/// Answers a request; in a drain, the device is told that there is no next one on this connection (RFC 9112, 9.6).
+async fn answer(
+    origin: &Rc<Origin>,
+    leave: &Leave<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let mut response = forward(Rc::clone(origin), request).await?;
+    if leave.is_told() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
+}
+
+/// Serves `stream` until it ends or has been quiet for a while, and gives it back with what was read too early.
+async fn awake(
+    stream: TlsStream,
+    origin: &Rc<Origin>,
+    leave: &Leave<'_>,
+    settings: Settings,
+) -> (TlsStream, Outcome) {
+    let service = service_fn(|request: Request<Incoming>| answer(origin, leave, request));
+    let mut connection = builder(settings).serve_connection(stream, service);
+    let outcome = drive(&mut connection, origin, leave, settings).await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io;
+    stream.unread(&parts.read_buf);
+    (stream, outcome)
+}
+
 /// Drives hyper until the connection ends or has been quiet for a while.
-async fn awake<S>(
+async fn drive<S>(
     connection: &mut Connection<TlsStream, S>,
     origin: &Origin,
+    leave: &Leave<'_>,
     settings: Settings,
 ) -> Outcome
 where
@@ -85,8 +124,8 @@ where
         >,
 {
     let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Rests);
-    let drain = origin.worker.drain().started();
-    tokio::pin!(drain);
+    let due = leave.due();
+    tokio::pin!(due);
     let mut draining = false;
     std::future::poll_fn(|cx| {
         if let Poll::Ready(denied) = origin.place.poll_denied(cx) {
@@ -95,7 +134,7 @@ where
         }
         // The connection goes first: a request that has come already is answered, drain or not.
         let mut progress = Pin::new(&mut *connection).poll(cx);
-        if progress.is_pending() && !draining && drain.as_mut().poll(cx).is_ready() {
+        if progress.is_pending() && !draining && due.as_mut().poll(cx).is_ready() {
             draining = true;
             Pin::new(&mut *connection).graceful_shutdown();
             progress = Pin::new(&mut *connection).poll(cx);
@@ -126,28 +165,5 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
         unrouted.answered(StatusCode::BAD_REQUEST, Duration::ZERO);
         log_unanswerable(origin);
         origin.activity.leave_unread();
-    }
-}
-
-/// Waits for the next byte. Whether the connection is to be served further.
-async fn asleep(stream: &TlsStream, origin: &Origin, settings: Settings) -> bool {
-    if stream.has_plaintext() {
-        return true;
-    }
-    let (_, since) = origin.activity.phase();
-    let idle = tokio::time::Instant::from_std(since + settings.idle_timeout);
-    tokio::select! {
-        biased;
-        denied = origin.place.denied() => {
-            origin.ended(denied);
-            false
-        }
-        // Before the drain, so that a request that has come already is answered in a drain too.
-        readable = stream.readable() => readable.is_ok(),
-        () = origin.worker.drain().started() => false,
-        () = tokio::time::sleep_until(idle) => {
-            origin.worker.metrics().timed_out(Deadline::Idle);
-            false
-        }
     }
 }

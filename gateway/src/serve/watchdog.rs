@@ -15,7 +15,7 @@ use crate::metrics::Deadline;
 use crate::serve::Settings;
 use crate::serve::activity::{Activity, Phase};
 
-/// How long an HTTP/1.1 connection must be quiet before it hibernates.
+/// How long a connection must be quiet before it hibernates.
 ///
 /// Short, because what a burst of connections allocates before it rests is what the process keeps.
 const REST_AFTER: Duration = Duration::from_millis(250);
@@ -29,11 +29,13 @@ pub(super) enum Due {
     Deadline(Deadline),
 }
 
-/// Whether a quiet connection can release its buffers before its idle timeout.
+/// What a connection does when it is quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quiet {
+    /// It rests: HTTP/1.1.
     Rests,
-    Waits,
+    /// It rests if its state allows that, and is asked again, ever less often: HTTP/2.
+    Asks,
 }
 
 /// Watches one connection.
@@ -42,6 +44,9 @@ pub(super) struct Watchdog {
     settings: Settings,
     quiet: Quiet,
     timer: Pin<Box<Sleep>>,
+    /// How long nothing must move before it is asked whether the connection can rest, and when that is next.
+    patience: Duration,
+    next_question: Instant,
 }
 
 impl Watchdog {
@@ -52,6 +57,8 @@ impl Watchdog {
             settings,
             quiet,
             timer,
+            patience: REST_AFTER,
+            next_question: clock::now(),
         }
     }
 
@@ -63,27 +70,40 @@ impl Watchdog {
             // A head that did not arrive whole is due sooner than what the timer was armed for.
             self.arm_no_later_than(since + self.settings.request_head_timeout);
         }
+        if self.activity.is_quiet() {
+            // While a request was answered the timer was armed for when that takes too long.
+            self.arm_no_later_than((since + REST_AFTER).max(self.next_question));
+        }
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            match self.due(clock::now()) {
+            let now = clock::now();
+            match self.due(now) {
+                Ok(Due::Rest) if self.quiet == Quiet::Asks => {
+                    self.patience *= 2;
+                    self.next_question = now + self.patience;
+                    let (_, since) = self.activity.phase();
+                    self.arm(self.next_question.min(since + self.settings.idle_timeout));
+                    return Poll::Ready(Due::Rest);
+                }
                 Ok(due) => return Poll::Ready(due),
-                Err(next) => self
-                    .timer
-                    .as_mut()
-                    .reset(tokio::time::Instant::from_std(next)),
+                Err(next) => self.arm(next),
             }
         }
     }
 
     fn arm_no_later_than(&mut self, at: Instant) {
-        let at = tokio::time::Instant::from_std(at);
-        if self.timer.deadline() > at {
-            self.timer.as_mut().reset(at);
+        if self.timer.deadline() > tokio::time::Instant::from_std(at) {
+            self.arm(at);
         }
     }
 
+    fn arm(&mut self, at: Instant) {
+        let at = tokio::time::Instant::from_std(at);
+        self.timer.as_mut().reset(at);
+    }
+
     /// What is due at `now`, or when to look again.
-    fn due(&self, now: Instant) -> Result<Due, Instant> {
+    fn due(&mut self, now: Instant) -> Result<Due, Instant> {
         let (phase, since) = self.activity.phase();
         let reached = |after: Duration, due: Due| {
             if now >= since + after {
@@ -101,8 +121,17 @@ impl Watchdog {
                 Due::Deadline(Deadline::RequestHead),
             ),
             // On HTTP/2 every frame starts a "head"; pings keep nothing alive.
-            (Phase::Idle | Phase::Head, Quiet::Waits) => {
-                reached(self.settings.idle_timeout, Due::Deadline(Deadline::Idle))
+            (Phase::Idle | Phase::Head, Quiet::Asks) => {
+                let idle = reached(self.settings.idle_timeout, Due::Deadline(Deadline::Idle));
+                let Err(end) = idle else { return idle };
+                if self.activity.take_moved() {
+                    self.patience = REST_AFTER;
+                    return Err(end.min(now + REST_AFTER));
+                }
+                if now < self.next_question {
+                    return Err(end.min(self.next_question));
+                }
+                Ok(Due::Rest)
             }
             (Phase::Request, _) | (Phase::Idle, Quiet::Rests) => {
                 if self.activity.take_moved() || now < since + self.settings.idle_timeout {

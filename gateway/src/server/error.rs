@@ -37,8 +37,16 @@ pub enum ServerError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// Sockets that a service manager passes cannot be used.
+    #[error("LISTEN_FDS: {0}")]
+    Activation(String),
+    /// Nobody to take over from, or nowhere to be taken over from.
+    #[error("server.handover_socket: {0}")]
+    Handover(String),
     /// A reload that would change what is bound.
-    #[error("{0} cannot change while the gateway runs; restart it")]
+    #[error(
+        "{0} cannot change while the gateway runs; restart it, with --take-over if no connection may be lost"
+    )]
     NeedsRestart(&'static str),
     /// The operating system refuses a thread or a runtime, or has no randomness.
     #[error("cannot start: {0}")]

@@ -25,27 +25,27 @@ impl Server {
         })
     }
 
-    /// The upstreams in force with their endpoints, and all that the metrics say of each endpoint.
-    pub fn upstreams(&self) -> Value {
-        let snapshot = self.snapshot.load();
+    /// The upstreams in force with their endpoints, and all that the metrics say of each entry of the configuration.
+    pub fn upstreams_in_force(&self) -> Value {
         let page = self.render_metrics();
         let samples = Exposition::parse(&page);
-        let upstreams = snapshot.upstreams().iter().map(|upstream| {
-            let endpoints = upstream.endpoints.iter().map(|endpoint| {
-                let address = endpoint.to_string();
+        let upstreams = self.upstream_views().into_iter().map(|upstream| {
+            let entries = upstream.up_by_entry().into_keys().map(|entry| {
                 let of_it = samples.all().filter(|sample| {
                     sample.label("upstream") == Some(&upstream.name)
-                        && sample.label("endpoint") == Some(&address)
+                        && sample.label("endpoint") == Some(entry)
                 });
                 let metrics: Vec<Value> = of_it
                     .map(|sample| sample.to_json(&["upstream", "endpoint"]))
                     .collect();
-                json!({ "address": address, "metrics": metrics })
+                json!({ "entry": entry, "metrics": metrics })
             });
-            json!({
-                "name": upstream.name,
-                "endpoints": endpoints.collect::<Vec<_>>(),
-            })
+            let entries = entries.collect::<Vec<_>>();
+            let mut shown = serde_json::to_value(&upstream).unwrap_or_default();
+            if let Some(fields) = shown.as_object_mut() {
+                fields.insert("entries".into(), entries.into());
+            }
+            shown
         });
         json!({ "schema": "gateway.upstreams/1", "upstreams": upstreams.collect::<Vec<_>>() })
     }

@@ -8,14 +8,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::BuildError;
+use super::upstreams::{Material, Reachable};
+use crate::clock;
 use crate::config;
 use crate::headers::token::{self, Signer};
+use crate::metrics::Metrics;
 use crate::ocsp::Mode;
 use crate::ocsp::client::Checker;
 use crate::tls::stek::{Secret, StekError};
 use crate::trust::DeviceCache;
 use crate::trust::denylist::Denylist;
 use crate::trust::revocation::Revocations;
+use crate::upstream::endpoints::Endpoints;
 
 /// What outlives a reload: the cache of verified chains, the administrator's orders, and the secret of the tickets when no
 /// file gives it.
@@ -30,29 +34,38 @@ pub struct Lasting {
     /// The latest first.
     signers: Mutex<Vec<Arc<Signer>>>,
     generated: Secret,
+    metrics: Arc<Metrics>,
+    /// Each with the certificates that it was built with.
+    upstreams: Mutex<Vec<(Material, Arc<Endpoints>)>>,
 }
 
 /// How many keys stay published: the one that signs, and those before it, whose last tokens may still be under way.
 const SIGNERS_KEPT: usize = 3;
 
 impl Lasting {
-    /// An empty cache of `capacity` chains, and a fresh secret.
+    /// An empty cache of `capacity` chains, and `secret`, or a fresh one.
     ///
     /// # Errors
     /// The operating system has no randomness.
-    pub fn new(capacity: usize) -> Result<Self, StekError> {
+    pub fn new(
+        capacity: usize,
+        secret: Option<Secret>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StekError> {
         Ok(Self {
             cache: Arc::new(DeviceCache::new(capacity)),
             denylist: Arc::default(),
             revocations: Mutex::default(),
             responders: Mutex::default(),
             signers: Mutex::default(),
-            generated: Secret::generate()?,
+            generated: secret.map_or_else(Secret::generate, Ok)?,
+            metrics,
+            upstreams: Mutex::default(),
         })
     }
 
     /// The ticket secret of this process.
-    pub(super) fn generated(&self) -> &Secret {
+    pub(crate) fn generated(&self) -> &Secret {
         &self.generated
     }
 
@@ -108,6 +121,37 @@ impl Lasting {
     pub(super) fn revocations(&self, trust_domain: &Arc<str>) -> Arc<Revocations> {
         let mut all = self.revocations.lock();
         Arc::clone(all.entry(Arc::clone(trust_domain)).or_default())
+    }
+
+    /// The state of these upstreams, in their order: that of before where nothing has changed, with all that is known about the
+    /// endpoints.
+    pub(super) fn upstreams(&self, reachable: Vec<Reachable>) -> Vec<Arc<Endpoints>> {
+        let mut all = self.upstreams.lock();
+        let upstream = |reachable: Reachable| {
+            let mut known = all.iter();
+            let same = known.find(|(material, known)| {
+                *known.settings() == reachable.settings && *material == reachable.material
+            });
+            same.cloned().unwrap_or_else(|| {
+                let Reachable {
+                    settings,
+                    targets,
+                    material,
+                } = reachable;
+                let (name, now) = (settings.name.clone(), clock::now());
+                let events = self.metrics.upstream_events(&name);
+                let upstream = Endpoints::new(settings, targets, events, now);
+                let mut known = all.iter();
+                if let Some((_, before)) = known.find(|(_, known)| known.settings().name == name) {
+                    upstream.inherit(before, now);
+                }
+                (material, Arc::new(upstream))
+            })
+        };
+        *all = reachable.into_iter().map(upstream).collect();
+        all.iter()
+            .map(|(_, upstream)| Arc::clone(upstream))
+            .collect()
     }
 
     /// What the administrator revoked by hand.

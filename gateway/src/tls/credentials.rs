@@ -51,6 +51,14 @@ pub enum CredentialError {
         /// What is wrong.
         error: AuthorityError,
     },
+    /// A certificate that cannot be an anchor of servers.
+    #[error("{} cannot be a trust anchor: {error}", path.display())]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: rustls::Error,
+    },
     /// A private key that cannot be used, or belongs to another certificate.
     #[error("the private key {} cannot be used with {}: {error}", key.display(), certificate.display())]
     Key {
@@ -119,20 +127,21 @@ pub fn load_intermediates(
     })
 }
 
-/// Loads trust anchors as rustls's own verifiers take them, from files and folders in the same way.
+/// Loads the anchors by which servers are verified that the gateway connects to, in the same way.
 ///
 /// # Errors
 /// What is wrong, and in which file.
-pub fn load_root_store(paths: &[PathBuf]) -> Result<RootCertStore, CredentialError> {
+pub fn load_roots(paths: &[PathBuf]) -> Result<RootCertStore, CredentialError> {
     let mut roots = RootCertStore::empty();
     for path in paths {
         for file in files_of(path)? {
             for certificate in certificates(&file)? {
-                let added = roots.add(certificate);
-                added.map_err(|error| CredentialError::Pem {
-                    path: file.clone(),
-                    reason: error.to_string(),
-                })?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| CredentialError::Root {
+                        path: file.clone(),
+                        error,
+                    })?;
             }
         }
     }

@@ -39,6 +39,7 @@ pub struct Session {
     refusal: Option<Refusal>,
     declined: Option<Declined>,
     tickets_issued: u32,
+    server_name: Option<Box<str>>,
 }
 
 thread_local! {
@@ -96,6 +97,11 @@ impl Session {
             Some(Refusal::Revoked) => Some(Finding::Revoked),
             _ => self.known.as_ref()?.finding,
         }
+    }
+
+    /// The server name that the client asked for.
+    pub fn take_server_name(&mut self) -> Option<Box<str>> {
+        self.server_name.take()
     }
 
     /// Number of tickets sealed for the client.
@@ -211,6 +217,7 @@ impl Hooks {
         let index = self.domains.index_of(server_name);
         let sessions = self.sessions.get(index)?;
         session.index = index;
+        session.server_name = server_name.map(Into::into);
         session.domain = Some(Arc::clone(&sessions.domain));
         Some(sessions)
     }

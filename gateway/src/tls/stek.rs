@@ -54,7 +54,12 @@ impl Secret {
         Ok(Self(Arc::new(Zeroizing::new(bytes))))
     }
 
-    /// A fresh secret that nobody else has: tickets end with this process.
+    /// The secret itself, for a process that goes on in this one's place.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A fresh secret that nobody else has: tickets end with this process, and with those that it is handed to.
     ///
     /// # Errors
     /// The operating system has no randomness.

@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +68,22 @@ impl TlsStream {
     /// What was negotiated.
     pub fn state(&self) -> &CommonState {
         &self.records.connection
+    }
+
+    /// The cipher suite by its registered name.
+    pub fn cipher_suite(&self) -> String {
+        let suite = self.state().negotiated_cipher_suite();
+        let name = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("");
+        // rustls tells the suites of TLS 1.3 from the older ones by a prefix that the registry does not have.
+        name.replacen("TLS13_", "TLS_", 1)
+    }
+
+    /// The gateway's address that the device connected to.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
     }
 
     /// What the connection is doing.
@@ -149,10 +166,10 @@ impl TlsStream {
         };
         if result.is_ready() {
             self.records.release_outgoing();
-            self.activity.bytes_written(false);
+            self.activity.bytes_written(sent, false);
         } else {
             self.records.outgoing.drain(..sent);
-            self.activity.bytes_written(true);
+            self.activity.bytes_written(sent, true);
         }
         result
     }
@@ -195,6 +212,15 @@ impl TlsStream {
     /// Ends a connection in order: close_notify, then the end of the TCP stream.
     pub async fn close(mut self) {
         let _ = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
+    }
+
+    /// Ends a connection in order while the device may be sending: it sees the end, not a reset, and knows by that that
+    /// nothing was done with what it sent.
+    pub async fn close_and_linger(mut self) {
+        let ended = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
+        if ended.is_ok() {
+            self.linger().await;
+        }
     }
 
     /// Puts back application data that was read too early.
@@ -298,15 +324,15 @@ impl Read for TlsStream {
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let room = cursor.remaining();
         loop {
             if this.read_plaintext(&mut cursor) {
-                this.activity.bytes_read();
+                this.activity.bytes_read(room - cursor.remaining());
                 return Poll::Ready(Ok(()));
             }
             if this.end_of_file || this.records.peer_closed || cursor.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let before = cursor.remaining();
             let received = match ready!(this.poll_read_records(cx, &mut cursor)) {
                 Ok(received) => received,
                 Err(error) => {
@@ -316,8 +342,8 @@ impl Read for TlsStream {
                 }
             };
             this.end_of_file = received == 0;
-            if cursor.remaining() < before {
-                this.activity.bytes_read();
+            if cursor.remaining() < room {
+                this.activity.bytes_read(room - cursor.remaining());
                 return Poll::Ready(Ok(()));
             }
         }

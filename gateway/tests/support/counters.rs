@@ -93,6 +93,18 @@ pub(crate) fn unrouted(class: &str) -> String {
     format!("gateway_requests_total{{status=\"{class}\",upstream=\"\"}}")
 }
 
+/// The series of failures at an endpoint.
+pub(crate) fn upstream_failure(endpoint: &str, reason: &str) -> String {
+    format!(
+        "gateway_upstream_failures_total{{endpoint=\"{endpoint}\",reason=\"{reason}\",upstream=\"telemetry\"}}"
+    )
+}
+
+/// The series of connections open to an endpoint.
+pub(crate) fn upstream_open(endpoint: &str) -> String {
+    format!("gateway_upstream_connections_open{{endpoint=\"{endpoint}\",upstream=\"telemetry\"}}")
+}
+
 pub(crate) fn shed(reason: &str) -> String {
     format!("gateway_shed_total{{reason=\"{reason}\",stage=\"admission\"}}")
 }

@@ -307,6 +307,11 @@ impl Connection {
         Ok(count)
     }
 
+    /// Reads and forgets what comes next, and says how much that was.
+    pub(crate) fn try_some(&mut self) -> io::Result<usize> {
+        self.reader.source.read(&mut [0; 16 * 1024])
+    }
+
     /// The next response.
     pub(crate) fn response(&mut self) -> Message {
         self.reader.response(false).unwrap()

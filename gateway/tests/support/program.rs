@@ -31,16 +31,26 @@ pub(crate) struct Program {
 impl Program {
     /// Runs it with the configuration file and waits until it says that it is ready.
     pub(crate) fn run(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args([
-                "run",
-                "--log-format",
-                "json",
-                "--exit-with-stdin",
-                "--config",
-            ])
+        let program = Self::start(config, &[]);
+        program.logged("Fleetgate is ready");
+        program
+    }
+
+    /// Runs it with the configuration file and `flags`, and does not wait.
+    pub(crate) fn start(config: &Path, flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command
+            .args(["run", "--log-format", "json", "--exit-with-stdin"])
+            .args(flags)
+            .arg("--config")
             .arg(config)
-            .stdin(Stdio::piped())
+            .stdin(Stdio::piped());
+        Self::spawn(&mut command)
+    }
+
+    /// Runs `command`, which becomes the gateway, and does not wait.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -52,9 +62,7 @@ impl Program {
                 lines.lock().unwrap().push(line.unwrap());
             }
         });
-        let program = Self { child, log };
-        program.logged("Fleetgate is ready");
-        program
+        Self { child, log }
     }
 
     /// Waits for a log line that holds `text`.

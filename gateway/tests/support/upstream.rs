@@ -1,9 +1,10 @@
 //! An upstream over plain TCP that records every byte that reaches it, and answers as a test says.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use super::message::{Message, Reader};
 use super::{PATIENCE, eventually};
@@ -24,11 +25,14 @@ struct State {
     connections: AtomicUsize,
     received: Mutex<Vec<Received>>,
     stopped: AtomicBool,
+    /// Connections that are answered by a program, shared so that they can be broken off.
+    open: Mutex<Vec<TcpStream>>,
 }
 
 pub(crate) struct Upstream {
     address: SocketAddr,
     state: Arc<State>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 /// One connection, for tests that answer by hand.
@@ -67,8 +71,18 @@ impl Upstream {
 
     /// Answers each request with what `answer` says, on kept connections; an empty answer closes.
     pub(crate) fn answering(answer: impl Fn(&Received) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::answering_at("127.0.0.1:0".parse().unwrap(), answer)
+    }
+
+    /// The same at an address that is known before.
+    pub(crate) fn answering_at(
+        address: SocketAddr,
+        answer: impl Fn(&Received) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let answer: Arc<Answer> = Arc::new(answer);
-        Self::start(move |mut peer, state| {
+        Self::start(address, move |mut peer, state| {
+            let shared = peer.tcp().try_clone().unwrap();
+            state.open.lock().unwrap().push(shared);
             while let Ok(message) = peer.reader.request() {
                 let received = Received {
                     connection: peer.number,
@@ -77,23 +91,25 @@ impl Upstream {
                 let reply = answer(&received);
                 state.received.lock().unwrap().push(received);
                 if reply.is_empty() || peer.reader.source.write_all(&reply).is_err() {
-                    return;
+                    break;
                 }
             }
+            let _ = peer.tcp().shutdown(Shutdown::Both);
         })
     }
 
     /// Gives each connection to `serve`, on a thread of its own.
     pub(crate) fn by_hand(serve: impl Fn(Peer) + Send + Sync + 'static) -> Self {
-        Self::start(move |peer, _| serve(peer))
+        let address = "127.0.0.1:0".parse().unwrap();
+        Self::start(address, move |peer, _| serve(peer))
     }
 
-    fn start(serve: impl Fn(Peer, &State) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn start(address: SocketAddr, serve: impl Fn(Peer, &State) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::<State>::default();
         let (shared, serve) = (Arc::clone(&state), Arc::new(serve));
-        std::thread::spawn(move || {
+        let accepting = std::thread::spawn(move || {
             for tcp in listener.incoming() {
                 if shared.stopped.load(Ordering::SeqCst) {
                     return;
@@ -112,7 +128,23 @@ impl Upstream {
                 });
             }
         });
-        Self { address, state }
+        Self {
+            address,
+            state,
+            accepting: Some(accepting),
+        }
+    }
+
+    /// Ends it as a process that is killed ends: connections break off, and further ones are refused.
+    pub(crate) fn kill(&mut self) {
+        self.state.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            accepting.join().unwrap();
+        }
+        for tcp in self.state.open.lock().unwrap().drain(..) {
+            let _ = tcp.shutdown(Shutdown::Both);
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

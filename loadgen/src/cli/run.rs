@@ -8,7 +8,9 @@ use anyhow::anyhow;
 use clap::Args;
 use loadgen::fleet::load::device_files;
 use loadgen::measure::Verdict;
-use loadgen::plan::{self, Group, Limit, Pace, Plan, SourceAddresses, Target, Threshold};
+use loadgen::plan::{
+    self, Distances, Group, Limit, Pace, Plan, SourceAddresses, Target, Threshold,
+};
 use loadgen::report::{json, text};
 use loadgen::{RunError, RunResult, stop_channel};
 
@@ -85,6 +87,12 @@ pub(crate) struct RunArguments {
     /// An attempt that is not done after this time has failed.
     #[arg(long, value_name = "TIME", value_parser = value::positive_duration, default_value = "10s")]
     timeout: Duration,
+    /// Round trip between devices and server; several are given to the devices in turn: 60ms,300ms [default: none added]
+    #[arg(long, value_name = "TIME,…")]
+    distance: Option<Distances>,
+    /// A device that is not accepted so long after its intended start gives up and closes [default: it waits for --timeout]
+    #[arg(long, value_name = "TIME", value_parser = value::positive_duration)]
+    patience: Option<Duration>,
     /// Most attempts in flight in the open model [default: one per device].
     #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>, conflicts_with = "connections")]
     max_in_flight: Option<usize>,
@@ -152,6 +160,8 @@ impl RunArguments {
             plan.source_addresses = addresses;
         }
         plan.timeout = self.timeout;
+        plan.distances = self.distance.clone().unwrap_or_default();
+        plan.patience = self.patience;
         plan.max_in_flight = self.max_in_flight;
         plan.shards = self.shards;
         plan.seed = self.seed;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::exchange::Connection;
+use super::observed::Observation;
 use super::shard::Shard;
 use crate::measure::{Attempt, Cause, Failure};
 use crate::plan::{Action, Connect};
@@ -42,27 +43,33 @@ impl Shard {
         held: Option<Connection>,
         attempt: &mut Attempt,
     ) -> (Option<Connection>, Result<(), Failure>) {
-        let deadline = (attempt.started + self.timeout).into();
-        let mut connection = match timeout_at(
-            deadline,
-            self.connection(index, action.connect, held, attempt),
-        )
-        .await
-        {
+        let deadline = attempt.started + self.timeout;
+        let gives_up = self.patience.map(|patience| attempt.intended + patience);
+        // Until it has connected it cannot have been accepted: whichever ends first ends the attempt.
+        let (until, late) = match gives_up {
+            Some(gives_up) if gives_up < deadline => (gives_up, Cause::GaveUp),
+            _ => (deadline, Cause::Timeout),
+        };
+        let connecting = self.connection(index, action.connect, held, attempt);
+        let mut connection = match timeout_at(until.into(), connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(cause)) => return (None, Err(failure(cause, attempt))),
-            Err(_) => return (None, Err(failure(Cause::Timeout, attempt))),
+            Err(_) => return (None, Err(failure(late, attempt))),
         };
-        let request = self.requests.make(action.post);
-        let result = timeout_at(deadline, connection.exchange(request)).await;
+        let observation = Rc::clone(&connection.observation);
+        let exchange = connection.exchange(self.requests.make(action.post));
+        let exchange = timeout_at(deadline.into(), exchange);
+        let result = tokio::select! {
+            result = exchange => result.unwrap_or(Err(Cause::Timeout)),
+            () = gave_up(&observation, gives_up) => Err(Cause::GaveUp),
+        };
         connection.note(attempt);
         let outcome = match result {
-            Ok(Ok(200..=299)) => Ok(()),
-            Ok(Ok(status)) => Err(failure(Cause::Status(status), attempt)),
-            Ok(Err(cause)) => Err(failure(cause, attempt)),
-            Err(_) => Err(failure(Cause::Timeout, attempt)),
+            Ok(200..=299) => Ok(()),
+            Ok(status) => Err(failure(Cause::Status(status), attempt)),
+            Err(cause) => Err(failure(cause, attempt)),
         };
-        let answered = matches!(result, Ok(Ok(_)));
+        let answered = result.is_ok();
         if answered {
             attempt.done = Some(Instant::now());
         }
@@ -91,6 +98,17 @@ impl Shard {
             .connect(device, connect != Connect::Full, attempt)
             .await
     }
+}
+
+/// Returns when a device that gives up at `when` does so: it has not been accepted by then.
+async fn gave_up(observation: &Observation, when: Option<Instant>) {
+    if let Some(when) = when {
+        tokio::time::sleep_until(when.into()).await;
+        if observation.accepted.get().is_none() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 fn failure(cause: Cause, attempt: &Attempt) -> Failure {

@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::counted::Counted;
+use super::distant::Distant;
 use super::exchange::Connection;
 use super::failure;
 use super::observed::{Observation, Observed};
@@ -19,13 +20,14 @@ use super::tls;
 use crate::fleet::Device;
 use crate::measure::outcome::ServerFault;
 use crate::measure::{Attempt, Cause, HandshakeKind};
-use crate::plan::{Protocol, SourceAddresses};
+use crate::plan::{Distances, Protocol, SourceAddresses};
 
 /// Opens the connections of one shard.
 pub(crate) struct Connector {
     pub(crate) address: SocketAddr,
     pub(crate) server_name: ServerName<'static>,
     pub(crate) source_addresses: SourceAddresses,
+    pub(crate) distances: Distances,
     pub(crate) protocol: Protocol,
     pub(crate) configuration: ClientConfig,
     pub(crate) open: Rc<OpenConnections>,
@@ -43,12 +45,18 @@ impl Connector {
         device.tickets.prepare(offer);
         let observation = Observation::new(device.tickets.clone());
 
+        let round_trip = self.distances.of(device.number);
+        if !round_trip.is_zero() {
+            // The kernel's own: the device's first packet there, and the server's back.
+            tokio::time::sleep(round_trip).await;
+        }
         let stream = self
             .tcp(device)
             .await
             .map_err(|error| failure::cause_of(&error))?;
         attempt.tcp_done = Some(Instant::now());
         let stream = Counted::new(stream, Rc::clone(&observation));
+        let stream = Distant::new(stream, round_trip);
 
         let connector = TlsConnector::from(tls::for_device(&self.configuration, device));
         let handshake = connector.connect(self.server_name.clone(), stream);

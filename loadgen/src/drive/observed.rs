@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::counted::Counted;
+use super::distant::Distant;
 use super::failure;
 use crate::fleet::ticket::TicketSlot;
 use crate::measure::Cause;
@@ -89,18 +90,18 @@ impl Observation {
     }
 }
 
+/// The encrypted stream of one connection.
+type Encrypted = TlsStream<Distant<Counted<TcpStream>>>;
+
 /// The stream of one connection.
 #[derive(Debug)]
 pub(crate) struct Observed {
-    stream: TlsStream<Counted<TcpStream>>,
+    stream: Encrypted,
     observation: Rc<Observation>,
 }
 
 impl Observed {
-    pub(crate) fn new(
-        stream: TlsStream<Counted<TcpStream>>,
-        observation: Rc<Observation>,
-    ) -> Observed {
+    pub(crate) fn new(stream: Encrypted, observation: Rc<Observation>) -> Observed {
         Observed {
             stream,
             observation,

@@ -59,6 +59,7 @@ pub(crate) struct Shard {
     pub(crate) connector: Connector,
     pub(crate) requests: Requests,
     pub(crate) timeout: Duration,
+    pub(crate) patience: Option<Duration>,
     pub(crate) open: Rc<OpenConnections>,
     held: RefCell<Vec<Option<Connection>>>,
     budget: RefCell<Budget>,
@@ -77,6 +78,7 @@ impl Shard {
         connector: Connector,
         requests: Requests,
         timeout: Duration,
+        patience: Option<Duration>,
         max_in_flight: usize,
         messages: mpsc::Sender<Message>,
     ) -> Shard {
@@ -88,6 +90,7 @@ impl Shard {
             connector,
             requests,
             timeout,
+            patience,
             recorder: RefCell::new(Recorder::new()),
             second: RefCell::new(Second::new(0)),
             idle: Notify::new(),

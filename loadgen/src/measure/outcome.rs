@@ -32,6 +32,8 @@ pub enum Cause {
     Closed,
     /// The plan's timeout passed.
     Timeout,
+    /// The device's patience ended before the server had accepted it, and it left.
+    GaveUp,
     /// The response's status is not 2xx.
     Status(u16),
     /// The response is not what the protocol allows.
@@ -97,6 +99,7 @@ impl Cause {
             Cause::Reset => "reset",
             Cause::Closed => "closed",
             Cause::Timeout => "timeout",
+            Cause::GaveUp => "gave_up",
             Cause::Status(_) => "status",
             Cause::Protocol => "protocol",
             Cause::Local(_) => "local",
@@ -120,9 +123,12 @@ impl Cause {
             Cause::Local(LocalCause::Addresses) => "addresses".to_owned(),
             Cause::Local(LocalCause::Memory) => "memory".to_owned(),
             Cause::Local(LocalCause::Other) => "other".to_owned(),
-            Cause::Reset | Cause::Closed | Cause::Timeout | Cause::Protocol | Cause::Abandoned => {
-                String::new()
-            }
+            Cause::Reset
+            | Cause::Closed
+            | Cause::Timeout
+            | Cause::GaveUp
+            | Cause::Protocol
+            | Cause::Abandoned => String::new(),
         }
     }
 
@@ -136,7 +142,7 @@ impl Cause {
             | Cause::Status(_)
             | Cause::Unreachable => "received",
             Cause::RefusedServer(_) | Cause::Protocol => "sent",
-            Cause::Timeout | Cause::Local(_) | Cause::Abandoned => "local",
+            Cause::Timeout | Cause::GaveUp | Cause::Local(_) | Cause::Abandoned => "local",
         }
     }
 }

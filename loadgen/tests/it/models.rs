@@ -219,6 +219,28 @@ fn mixed_does_all_three_and_reconnects() {
 }
 
 #[test]
+fn distant_devices_take_a_round_trip_for_each_flight() {
+    const NEAR: u64 = 20;
+    const FAR: u64 = 80;
+    for protocol in [Protocol::Http1, Protocol::H2] {
+        let server = Server::start(Options::default());
+        let mut plan = plan(&server, Mode::Full);
+        plan.protocol = protocol;
+        plan.limit = Limit::Count(40);
+        plan.distances = format!("{NEAR}ms,{FAR}ms").parse().unwrap();
+        let result = run(&plan);
+        assert_eq!(result.counts.ok, 40, "{:?}", result.errors);
+        let times = result.metric("response_time", "full").unwrap();
+        let quantile = |quantile| times.milliseconds(quantile).unwrap();
+        // TCP, TLS and HTTP: a round trip each; half of the devices are near.
+        assert!(quantile(0.01) >= 3.0 * NEAR as f64 * 0.99, "{protocol:?}");
+        assert!(quantile(0.75) >= 3.0 * FAR as f64 * 0.99, "{protocol:?}");
+        let connected = result.metric("tcp_connect", "full").unwrap();
+        assert!(connected.milliseconds(0.75).unwrap() >= FAR as f64 * 0.99);
+    }
+}
+
+#[test]
 fn the_warm_up_is_counted_apart() {
     let server = Server::start(Options::default());
     let mut plan = plan(&server, Mode::Full);

@@ -50,6 +50,31 @@ fn statuses_and_silence_are_told_apart() {
 }
 
 #[test]
+fn a_device_gives_up_while_it_is_not_accepted_and_waits_once_it_is() {
+    let given_up = |behaviour, tickets| {
+        let server = Server::start(Options {
+            behaviour,
+            tickets,
+            ..Options::default()
+        });
+        let mut plan = plan(&server, Mode::Full);
+        plan.limit = Limit::Count(8);
+        plan.timeout = 3 * IMPATIENT;
+        plan.patience = Some(IMPATIENT);
+        let result = run(&plan);
+        assert_eq!(result.errors.len(), 1, "{:?}", result.errors);
+        described(&result.errors[0])
+    };
+    let handshake = given_up(Behaviour::SilentTls, true);
+    assert_eq!(handshake, "gave_up  local handshake");
+    let unheard = given_up(Behaviour::SilentHttp, false);
+    assert_eq!(unheard, "gave_up  local first_byte");
+    // The ticket says that it was accepted.
+    let accepted = given_up(Behaviour::SilentHttp, true);
+    assert_eq!(accepted, "timeout  local first_byte");
+}
+
+#[test]
 fn a_refused_device_was_never_accepted() {
     for (tls, moment) in [
         (TlsVersion::Tls13, "first_byte"),

@@ -141,7 +141,7 @@
 
   const rows = (id, all, columns) => show(id, all.length ? all.map((cells) => {
     const row = make("tr");
-    cells.forEach((cell) => row.append(make("td", typeof cell === "object" ? { class: "number" } : {},
+    cells.forEach((cell) => row.append(make("td", typeof cell === "object" ? { class: cell.style } : {},
       typeof cell === "object" ? cell.text : cell)));
     return row;
   }) : [(() => {
@@ -149,7 +149,7 @@
     row.append(make("td", { class: "none", colspan: columns }, "none"));
     return row;
   })()]);
-  const right = (text) => ({ text });
+  const right = (text) => ({ text, style: "number" });
 
   const bySeveral = (name, keys, labels = {}) => {
     const found = new Map();
@@ -210,19 +210,21 @@
     rows("shed", bySeveral("gateway_shed_total", ["stage", "reason"]).map(([[stage, reason], labels]) =>
       [stage || "", reason, right(number(ending(rates("gateway_shed_total", labels)))), right(number(sum(last().stats, "gateway_shed_total", labels)))]), 4);
 
-    // Whatever else the metrics say of an endpoint is its state: health, ejection, pending requests.
-    const known = ["gateway_upstream_connections_open", "gateway_upstream_connections_total"];
+    // Of an endpoint that is not configured any more, nothing is known of how many addresses serve. Whatever else the metrics say
+    // of one is its state.
+    const [serving, connected, connections] = ["gateway_upstream_endpoint_up", "gateway_upstream_connections_open", "gateway_upstream_connections_total"];
     const endpoints = new Map();
-    for (const samples of Object.values(last().stats.metrics)) for (const sample of samples) {
-      if (sample.endpoint !== undefined) endpoints.set(JSON.stringify([sample.upstream, sample.endpoint]), { upstream: sample.upstream, endpoint: sample.endpoint });
+    for (const sample of family(last().stats, serving)) {
+      if (sample.value !== null) endpoints.set(JSON.stringify([sample.upstream, sample.endpoint]), { upstream: sample.upstream, endpoint: sample.endpoint });
     }
     rows("upstreams", [...endpoints].sort().map(([, labels]) => labels).map((labels) => {
       const state = Object.entries(last().stats.metrics)
-        .filter(([name, samples]) => !known.includes(name) && !/_(bucket|sum|count)$/.test(name) && samples.some((sample) => fits(sample, labels)))
+        .filter(([name, samples]) => ![serving, connected, connections].includes(name) && !/_(bucket|sum|count)$/.test(name) && samples.some((sample) => fits(sample, labels)))
         .map(([name]) => `${name.replace(/^gateway_(upstream_|endpoint_)?/, "").replace(/_total$/, "")} ${number(sum(last().stats, name, labels))}`);
-      return [labels.upstream || "", labels.endpoint, right(number(sum(last().stats, known[0], labels))),
-        right(number(ending(rates(known[1], labels)))), state.join(", ")];
-    }), 5);
+      const up = sum(last().stats, serving, labels);
+      return [labels.upstream || "", labels.endpoint, { text: number(up), style: up ? "number" : "number bad" },
+        right(number(sum(last().stats, connected, labels))), right(number(ending(rates(connections, labels)))), state.join(", ")];
+    }), 6);
   };
 
   const say = (text, style) => { status.textContent = text; status.className = "pill " + style; };
