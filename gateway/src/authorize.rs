@@ -151,11 +151,14 @@ pub enum Denied {
     /// The device has as many connections as it may, and opened another.
     #[error("a newer connection of the device takes its place")]
     Superseded,
+    /// An administrator ended its open connections; it may come back.
+    #[error("an administrator disconnected the device")]
+    Disconnected,
 }
 
 impl Denied {
     /// Every reason, for the metric that counts them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotYetValid,
         Self::Expired,
         Self::AnchorRemoved,
@@ -166,6 +169,7 @@ impl Denied {
         Self::RulesChanged,
         Self::DomainRemoved,
         Self::Superseded,
+        Self::Disconnected,
     ];
 
     /// The metric label.
@@ -181,6 +185,7 @@ impl Denied {
             Self::RulesChanged => "rules_changed",
             Self::DomainRemoved => "domain_removed",
             Self::Superseded => "superseded",
+            Self::Disconnected => "disconnected",
         }
     }
 }

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
-use crate::admin;
+use crate::admin::log_level::LogLevel;
+use crate::admin::{self, Admin};
 use crate::config::{Config, ConfigError};
 use crate::server::handover::{self, Handover, Upgrade};
 use crate::server::notify::ServiceManager;
@@ -96,12 +100,10 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             log_level,
             exit_with_stdin,
             take_over,
-        } => {
-            if let Err(problem) = start_logs(log_format, &log_level) {
-                return fail(&format!("--log-level: {problem}"), BAD_CONFIGURATION);
-            }
-            finish(run(config, exit_with_stdin, take_over))
-        }
+        } => match start_logs(log_format, &log_level) {
+            Ok(level) => finish(run(config, exit_with_stdin, take_over, level)),
+            Err(problem) => fail(&format!("--log-level: {problem}"), BAD_CONFIGURATION),
+        },
         Command::Check { config } => finish(check(&config).map(|()| {
             let _ = writeln!(io::stdout(), "the configuration is good");
         })),
@@ -144,13 +146,13 @@ fn fail(problem: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start_logs(format: Option<LogFormat>, level: &str) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::builder()
+fn start_logs(format: Option<LogFormat>, level: &str) -> Result<LogLevel, String> {
+    let filter = EnvFilter::builder()
         .parse(level)
         .map_err(|error| error.to_string())?;
+    let (filter, handle) = reload::Layer::new(filter);
     let on_terminal = io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let logs = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_target(false);
     let json = match format {
@@ -158,16 +160,23 @@ fn start_logs(format: Option<LogFormat>, level: &str) -> Result<(), String> {
         Some(LogFormat::Text) => false,
         None => !on_terminal,
     };
+    let registry = tracing_subscriber::registry().with(filter);
     if json {
-        logs.json().flatten_event(true).init();
+        registry.with(logs.json().flatten_event(true)).init();
     } else {
-        logs.with_ansi(on_terminal && std::env::var_os("NO_COLOR").is_none())
-            .init();
+        let colours = on_terminal && std::env::var_os("NO_COLOR").is_none();
+        registry.with(logs.with_ansi(colours)).init();
     }
-    Ok(())
+    let set = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+    Ok(LogLevel::new(level, Box::new(set)))
 }
 
-fn run(path: PathBuf, exit_with_stdin: bool, take_over: bool) -> Result<(), ServerError> {
+fn run(
+    path: PathBuf,
+    exit_with_stdin: bool,
+    take_over: bool,
+    level: LogLevel,
+) -> Result<(), ServerError> {
     let system = |error: io::Error| ServerError::System(error.to_string());
     let config = load_config(&path)?;
     let handover_socket = config.server.handover_socket.clone();
@@ -189,12 +198,25 @@ fn run(path: PathBuf, exit_with_stdin: bool, take_over: bool) -> Result<(), Serv
             }
             Some(Err(error)) => return Err(error),
         };
+        let admin = server.borrow().admin_socket().transpose().map_err(system)?;
+        let admin = admin.map(|socket| {
+            let admin = Rc::new(Admin::new(Rc::clone(&server), level));
+            tokio::task::spawn_local(admin::serve(socket, admin))
+        });
         say_what_is_bound(&server.borrow());
         manager.ready();
         let stdin_closed = stdin_closed(exit_with_stdin);
-        supervise(&server, &path, signals, stdin_closed, handover, &manager)
-            .await
-            .map_err(system)
+        supervise(
+            &server,
+            &path,
+            signals,
+            stdin_closed,
+            handover,
+            admin,
+            &manager,
+        )
+        .await
+        .map_err(system)
     });
     // A resolver that does not answer is not waited for.
     runtime.shutdown_background();
@@ -228,9 +250,18 @@ fn say_what_is_bound(server: &Server) {
     }
     if let Some(address) = server.admin_address() {
         tracing::info!(%address, "Fleetgate's admin listener is up");
+        let speaks_tls = server.access().is_some_and(|access| access.tls().is_some());
+        if !address.ip().is_loopback() && !speaks_tls {
+            tracing::warn!(
+                "whoever is on the way can read the admin listener's token; admin.tls encrypts it"
+            );
+        }
     }
     tracing::info!(version = VERSION, "Fleetgate is ready");
 }
+
+/// What serves the admin listener.
+type AdminTask = tokio::task::JoinHandle<io::Result<()>>;
 
 /// Why the gateway stops serving.
 enum Ending {
@@ -247,13 +278,9 @@ async fn supervise(
     mut signals: Signals,
     stdin_closed: impl Future<Output = ()>,
     handover: Option<Handover>,
+    admin: Option<AdminTask>,
     manager: &ServiceManager,
 ) -> io::Result<()> {
-    let mut admin = None;
-    if let Some(socket) = server.borrow().admin_socket() {
-        let serve = admin::serve(socket?, Rc::clone(server));
-        admin = Some(tokio::task::spawn_local(serve));
-    }
     let drain_asked_for = server.borrow().drain_asked_for();
     let ending = tokio::select! {
         result = serve(server, path, &mut signals.others, manager) => return result,

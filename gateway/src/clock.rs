@@ -14,16 +14,20 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Seconds since the Unix epoch, for validity windows and ticket ages. A clock before 1970 reads as 0.
+/// Time since the Unix epoch, for records of what happened when. A clock before 1970 reads as 0.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one reader of the wall clock"
 )]
-pub fn unix_seconds() -> u64 {
+pub fn unix_time() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
-        .as_secs()
+}
+
+/// Seconds since the Unix epoch, for validity windows and ticket ages. A clock before 1970 reads as 0.
+pub fn unix_seconds() -> u64 {
+    unix_time().as_secs()
 }
 
 /// The system's monotonic clock in microseconds, as service managers compare it.

@@ -3,17 +3,19 @@
 //! It opens nothing. Files it names are read when the configuration is built into a `snapshot`. All errors are reported
 //! at once, each with the key to change.
 
+mod admin;
 mod admission;
 mod limits;
 mod listener;
 mod route;
 mod section;
 mod server;
+mod telemetry;
 mod trust_domain;
 mod units;
 mod upstream;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,13 +63,19 @@ pub struct Config {
     /// Of how many devices and sources it is remembered what they used.
     pub remembered: Capacity,
     /// Where operators look.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<crate::admin::access::Settings>,
     /// The file that keeps an administrator's revocations; without one they end with the process.
     pub revocations_file: Option<PathBuf>,
     /// Threads, how the process ends, and who goes on in its place.
     pub server: Server,
     /// The signed token that upstreams get, if any.
     pub token: Option<Token>,
+    /// What is logged of requests and connections, if anything.
+    pub access_log: Option<crate::access_log::Settings>,
+    /// How requests are traced, if they are.
+    pub traces: Option<crate::trace::Settings>,
+    /// Every key that was read, as errors name it, with its value or its default; what is secret is left out.
+    pub in_force: BTreeMap<String, toml::Value>,
 }
 
 /// The signed token that tells upstreams who the device is.
@@ -125,6 +133,11 @@ impl Config {
         let mut files = vec![self.certificate.clone(), self.private_key.clone()];
         files.extend(self.resumption.secret_file.clone());
         files.extend(self.token.as_ref().map(|token| token.key.clone()));
+        files.extend(
+            self.admin
+                .iter()
+                .flat_map(|admin| admin.files().map(Path::to_owned)),
+        );
         for domain in &self.trust_domains {
             let named = &domain.files;
             if let Some((certificate, key)) = &named.credentials {
@@ -155,9 +168,11 @@ impl Config {
         };
         let errors = Errors::default();
         let mut file = Section::new(table, String::new(), &errors);
-        let config = read(&mut file, base);
+        let mut config = read(&mut file, base);
         file.finish();
-        (Some(config), errors.into_inner())
+        let (in_force, problems) = errors.into_inner();
+        config.in_force = in_force;
+        (Some(config), problems)
     }
 }
 
@@ -204,10 +219,10 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         }
     }
 
-    let mut admin = file.table("admin", false);
-    let admin_address = admin.address("address");
-    let revocations_file = admin.string("revocations_file").map(|path| base.join(path));
-    admin.finish();
+    let (admin, revocations_file) = admin::read(file, base);
+
+    let access_log = telemetry::access_log(file, base);
+    let traces = telemetry::traces(file);
 
     let server = server::read(file, base);
 
@@ -226,10 +241,13 @@ fn read(file: &mut Section<'_>, base: &Path) -> Config {
         max_connections: bounds.connections,
         max_handshakes: bounds.handshakes,
         remembered: bounds.remembered,
-        admin: admin_address,
+        admin,
         revocations_file,
         server,
         token,
+        access_log,
+        traces,
+        in_force: BTreeMap::new(),
     }
 }
 

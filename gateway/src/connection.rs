@@ -1,14 +1,19 @@
 //! The stages of one connection, in order.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
+use crate::access_log::{AccessLog, Event, Record, Timings};
 use crate::admission::Admitted;
 use crate::admission::parked::{Guards, Parked};
 use crate::admission::queue::Kind;
 use crate::admission::turns::Turn;
 use crate::clock;
-use crate::handshake::{self, Start, kind_of_hello};
+use crate::forward::Origin;
+use crate::handshake::{self, Report, Start, kind_of_hello};
 use crate::limits::{self, SourceSlot};
 use crate::listener::Accepted;
 use crate::metrics::Listener;
@@ -84,23 +89,38 @@ fn begin(worker: &Rc<Worker>, parked: Parked, turn: Option<Turn>) {
 
 fn admit(worker: &Worker, listener: usize, accepted: Accepted) -> Option<(Admitted, Guards)> {
     let metrics = worker.metrics();
-    let open = metrics.listener(listener)?.opened();
+    let listener = metrics.listener(listener)?;
+    let open = listener.opened();
     let settings = worker.snapshot().settings().source_limits;
     let (address, at) = (accepted.peer().ip(), accepted.at());
     let slot = match worker.limits().accept(address, &settings, at) {
         Ok(slot) => slot,
         Err(shed) => {
+            let peer = accepted.peer();
             accepted.reset();
             metrics.limits().shed(shed);
+            log_shed(worker, listener, peer, shed.label());
             return None;
         }
     };
+    let peer = accepted.peer();
     match worker.admission().admit(accepted, worker.turns()) {
         Ok(admitted) => Some((admitted, Guards { open, slot })),
         Err(shed) => {
             metrics.shed(shed);
+            log_shed(worker, listener, peer, shed.label());
             None
         }
+    }
+}
+
+/// Tells the access log, where it is to know, of a connection that was turned away before its handshake.
+fn log_shed(worker: &Worker, listener: &Listener, peer: SocketAddr, reason: &'static str) {
+    if let Some(log) = log_of(worker, Event::Shed) {
+        log.log(false, || Record {
+            reason: Some(reason),
+            ..Record::new(Event::Shed, listener.name(), peer, clock::unix_time())
+        });
     }
 }
 
@@ -109,12 +129,19 @@ async fn go_on(worker: Rc<Worker>, listener: usize, start: Start, guards: Guards
     let Some(counted) = metrics.listener(listener) else {
         return;
     };
+    let peer = start.admitted.peer();
     // What leads to a served connection is far larger than one; boxed, it is freed before serving starts.
     let Some(served) = Box::pin(establish(worker, listener, counted, start, &guards.slot)).await
     else {
         return;
     };
-    serve::connection(served).await;
+    let span = tracing::debug_span!("connection", %peer, device = served.device_id());
+    let origin = served.origin();
+    let logged = log_of(&origin.worker, Event::Connection).map(|log| (log, origin));
+    serve::connection(served).instrument(span).await;
+    if let Some((log, origin)) = logged {
+        log.log(true, || record_of(&origin));
+    }
 }
 
 /// From the first byte of the handshake to a connection that may be served; `None` where it came to nothing.
@@ -132,6 +159,7 @@ async fn establish(
         Ok(performed) => performed,
         Err(shed) => {
             worker.metrics().shed(shed);
+            log_shed(&worker, counted, peer, shed.label());
             return None;
         }
     };
@@ -144,6 +172,9 @@ async fn establish(
                 .limits()
                 .handshake_failed(slot, &settings, clock::now());
         }
+        refused(&worker, counted, peer, &report, failure.label(), |record| {
+            record
+        });
     }
     let handshaked = handshaked?;
     let limits = worker.limits();
@@ -154,14 +185,76 @@ async fn establish(
     }
     let responder = worker.ask_responder(&handshaked).await;
     let now = clock::unix_seconds();
+    let facts = handshaked.facts(counted.name(), &report);
     match worker.authorize(handshaked.peer_identity(), responder, now) {
-        Ok(permit) => serve::seat(worker, listener, handshaked, permit, usage).await,
+        Ok(permit) => serve::seat(worker, listener, handshaked, facts, permit, usage).await,
         Err(denied) => {
             worker.metrics().denied(denied);
-            let device = handshaked.peer_identity().device_id();
+            let identity = handshaked.peer_identity();
+            let device = identity.device_id();
             tracing::debug!(%peer, device, reason = denied.label(), "{denied}");
+            refused(&worker, counted, peer, &report, denied.label(), |record| {
+                Record {
+                    trust_domain: Some(Arc::clone(&identity.trust_domain)),
+                    device: identity.device.clone(),
+                    tls_version: facts.tls_version,
+                    ..record
+                }
+            });
             handshaked.refuse().await;
             None
         }
     }
+}
+
+/// What the access log says of a connection that has ended.
+fn record_of(origin: &Origin) -> Record {
+    let facts = origin.place.facts();
+    Record {
+        requests: Some(origin.activity.requests()),
+        reason: origin.place.denial().map(|denied| denied.label()),
+        timings: Timings {
+            handshake: Some(facts.handshake_took),
+            total: Some(clock::now().saturating_duration_since(facts.accepted)),
+            ..Timings::default()
+        },
+        ..Record::of_connection(
+            Event::Connection,
+            origin.place.peer(),
+            facts,
+            clock::unix_time(),
+        )
+    }
+}
+
+/// The access log, if it is to have records of `event`.
+fn log_of(worker: &Worker, event: Event) -> Option<Arc<AccessLog>> {
+    let snapshot = worker.snapshot();
+    let log = snapshot.observing().access_log.as_ref();
+    log.filter(|log| log.wants(event)).cloned()
+}
+
+/// Logs a device that was not let in, with what `more` adds.
+fn refused(
+    worker: &Worker,
+    listener: &Listener,
+    peer: SocketAddr,
+    report: &Report,
+    reason: &'static str,
+    more: impl FnOnce(Record) -> Record,
+) {
+    let Some(log) = log_of(worker, Event::Handshake) else {
+        return;
+    };
+    log.log(false, || {
+        more(Record {
+            reason: Some(reason),
+            handshake: Some(report.kind.label()),
+            timings: Timings {
+                handshake: Some(report.took),
+                ..Timings::default()
+            },
+            ..Record::new(Event::Handshake, listener.name(), peer, clock::unix_time())
+        })
+    });
 }

@@ -179,6 +179,24 @@ pub async fn post(
     }
 }
 
+/// Sends `body` with `headers` to `url` and to nobody whom that redirects to, and returns the body of the answer.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn send(
+    url: &HttpUrl,
+    headers: HeaderMap,
+    body: Bytes,
+    settings: &Settings,
+) -> Result<Bytes, FetchError> {
+    let request = url.request(Method::POST, &headers, body);
+    let answer = in_time(exchange::exchange(url, request, settings), settings).await?;
+    match answer.status {
+        StatusCode::OK => Ok(answer.body),
+        status => Err(FetchError::Status(status)),
+    }
+}
+
 async fn in_time(
     asking: impl Future<Output = Result<Answer, FetchError>>,
     settings: &Settings,

@@ -6,17 +6,18 @@
 pub mod body;
 mod exchange;
 mod limited;
+mod observed;
 mod refused;
 mod routed;
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use crate::authorize::{Denied, Permit};
 use crate::clock;
@@ -30,6 +31,8 @@ use crate::upstream::{Upgraded, UpstreamError};
 use crate::worker::Worker;
 use body::{AcceptsTrailers, RequestBody, ResponseBody, ResponseTimeout};
 pub use exchange::Exchange;
+use observed::Observed;
+pub(crate) use observed::log_unanswerable;
 use refused::Refused;
 
 /// Bounds on a request.
@@ -45,8 +48,6 @@ pub struct Origin {
     pub worker: Rc<Worker>,
     /// The index of the listener that it came to.
     pub listener: usize,
-    /// The device's address.
-    pub address: SocketAddr,
     /// Proof that the device was authorized.
     pub permit: Permit,
     /// The connection's place among the worker's open ones.
@@ -91,7 +92,13 @@ pub async fn forward(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
     let exchange = Exchange::start(Rc::clone(&origin));
-    match answer(&origin, &exchange, request).await {
+    let span = tracing::debug_span!(
+        "request",
+        device = origin.permit.device_id(),
+        method = %request.method(),
+        path = request.uri().path()
+    );
+    match answer(&origin, &exchange, request).instrument(span).await {
         Ok(mut response) => {
             headers::remove_hop_by_hop(response.headers_mut());
             exchange.status.set(Some(response.status()));
@@ -115,6 +122,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<UpstreamBody>, Refused> {
     let snapshot = origin.worker.snapshot();
+    if let Some(observed) = Observed::begin(snapshot.observing(), &request) {
+        let _ = exchange.observed.set(observed);
+    }
     let limit = snapshot.settings().forward.max_request_body;
     let device_limits = snapshot.device_limits(&origin.place.peer().trust_domain);
     exchange.bytes.set(device_limits.bytes);
@@ -172,6 +182,9 @@ async fn answer(
     if let Some(timeout) = response_timeout {
         request.extensions_mut().insert(ResponseTimeout(timeout));
     }
+    if let Some(observed) = exchange.observed.get() {
+        observed.write_trace(request.headers_mut());
+    }
     let upload = request.body().shared_state();
     let affinity = origin.permit.device().map(|device| device.device_id());
     match upstream.send(request, affinity, exchange.started).await {
@@ -183,6 +196,9 @@ async fn answer(
             Err(Refused::Broken)
         }
         Ok((response, in_flight)) => {
+            if let Some(observed) = exchange.observed.get() {
+                observed.answered(in_flight.endpoint(), in_flight.connect_took());
+            }
             let _ = exchange.in_flight.set(in_flight);
             Ok(response)
         }
@@ -243,6 +259,9 @@ fn upstream_request(
 
 fn short(refused: Refused, exchange: Rc<Exchange>) -> Response<ResponseBody> {
     let (status, text) = refused.answer();
+    if let Some(observed) = exchange.observed.get() {
+        observed.failed(refused.label());
+    }
     exchange.status.set(Some(status));
     let mut response = Response::new(ResponseBody::text(text, exchange));
     *response.status_mut() = status;

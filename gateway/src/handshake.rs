@@ -6,19 +6,20 @@
 
 mod opening;
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{AlertDescription, Error, HandshakeKind, ServerConfig};
+use rustls::{AlertDescription, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use crate::admission::queue::Kind as TurnKind;
 use crate::admission::turns::{Turn, Turns};
 use crate::admission::{Admitted, Shed, Slot};
 use crate::clock;
 use crate::listener;
-use crate::live::Peer;
+use crate::live::{Facts, Peer, Spoken};
 use crate::ocsp::subject::Subject;
 use crate::tls::hello::ClientHello;
 use crate::tls::session::{Hooks, Session};
@@ -168,6 +169,7 @@ pub struct Handshaked {
     subject: Option<Subject>,
     server_name: Option<Box<str>>,
     peer: std::net::SocketAddr,
+    accepted: Instant,
     connection: Slot,
     is_h2: bool,
 }
@@ -202,6 +204,31 @@ impl Handshaked {
     /// Ready when the device has left, or its connection broke. What it sends meanwhile stays unread.
     pub(crate) async fn left(&self) {
         self.stream.closed().await;
+    }
+
+    /// The TLS version, as `1.3`.
+    pub fn tls_version(&self) -> &'static str {
+        match self.stream.state().protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "",
+        }
+    }
+
+    /// What an operator may want to know of it, on the listener called `listener`, after the handshake that `report` tells of.
+    pub fn facts(&self, listener: &Arc<str>, report: &Report) -> Facts {
+        Facts {
+            listener: Arc::clone(listener),
+            address: self.peer,
+            handshake: report.kind,
+            tls_version: self.tls_version(),
+            spoken: Cell::new(match self.is_h2 {
+                true => Spoken::Http2,
+                false => Spoken::Http1,
+            }),
+            accepted: self.accepted,
+            handshake_took: report.took,
+        }
     }
 
     /// Ends the connection of a device that is not to be served.
@@ -304,6 +331,7 @@ pub async fn perform(
                 subject: session.known().and_then(|known| known.subject.clone()),
                 server_name: session.take_server_name(),
                 peer,
+                accepted: at,
                 connection,
                 is_h2,
             };

@@ -68,6 +68,13 @@ impl IdentityHeaders {
             device_id: value(identified.device_id()),
         }
     }
+
+    /// The issuer's name, read again out of the end entity: for an operator, who asks rarely.
+    pub(crate) fn issuer_name(&self) -> Option<String> {
+        let der = self.end_entity()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        Some(certificate.issuer().to_string())
+    }
 }
 
 /// Header values that are the same for every request of one connection.

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access_log;
 pub mod admin;
 pub mod admission;
 pub mod authorize;
@@ -45,6 +46,7 @@ pub mod server;
 mod signed;
 pub mod snapshot;
 pub mod tls;
+pub mod trace;
 pub mod trust;
 pub mod tunnel;
 pub mod upstream;

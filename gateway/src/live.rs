@@ -4,14 +4,20 @@
 //! that authorization looks at has changed (a list, an anchor, a policy, an administrator's order), and when the first of
 //! their certificates expires. It decides nothing itself.
 
+pub mod census;
+
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use crate::authorize::Denied;
+use crate::handshake::Kind;
 use crate::identity::Identified;
 use crate::limits::seat::Seat;
+use crate::serve::activity::Activity;
 use crate::trust::RulesId;
 
 /// Whom an open connection belongs to.
@@ -32,9 +38,59 @@ impl Peer {
     }
 }
 
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which ALPN chose.
+    Http2,
+    /// WebSocket, which a request on an HTTP/1.1 connection switched to.
+    WebSocket,
+    /// Whatever the device and the upstream of a tunnel have agreed on.
+    Tcp,
+}
+
+/// What an operator may want to know about an open connection besides whom it belongs to.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The device's address.
+    pub address: SocketAddr,
+    /// Which handshake it was.
+    pub handshake: Kind,
+    /// The TLS version, as `1.3`.
+    pub tls_version: &'static str,
+    /// What is spoken on it.
+    pub spoken: Cell<Spoken>,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// From accept to the end of the handshake.
+    pub handshake_took: Duration,
+}
+
+impl Facts {
+    /// Says what is spoken on the connection from now on.
+    pub fn speaks(&self, spoken: Spoken) {
+        self.spoken.set(spoken);
+    }
+
+    /// What is spoken, as operators read it.
+    pub fn protocol(&self) -> &'static str {
+        match self.spoken.get() {
+            Spoken::Http1 => "http1",
+            Spoken::Http2 => "h2",
+            Spoken::WebSocket => "websocket",
+            Spoken::Tcp => "tcp",
+        }
+    }
+}
+
 /// All open connections of one worker.
 #[derive(Debug, Default)]
 pub struct Live {
+    entered: Cell<u64>,
     slots: RefCell<Slots>,
     first_expiry: Cell<Option<u64>>,
 }
@@ -47,7 +103,11 @@ struct Slots {
 
 #[derive(Debug)]
 struct Entry {
+    /// Counts the connections of this worker, so that no two have had one name.
+    serial: u64,
     peer: Peer,
+    facts: Facts,
+    activity: Rc<Activity>,
     denied: Cell<Option<Denied>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -67,12 +127,22 @@ pub const SLICE: usize = 256;
 
 impl Live {
     /// Enters a connection that was authorized just now.
-    pub fn enter(self: &Rc<Self>, peer: Peer, seat: Option<Arc<Seat>>) -> Place {
+    pub fn enter(
+        self: &Rc<Self>,
+        peer: Peer,
+        facts: Facts,
+        activity: Rc<Activity>,
+        seat: Option<Arc<Seat>>,
+    ) -> Place {
         if let Some(device) = &peer.device {
             self.expires(device.not_after());
         }
+        self.entered.set(self.entered.get() + 1);
         let entry = Rc::new(Entry {
+            serial: self.entered.get(),
             peer,
+            facts,
+            activity,
             denied: Cell::new(None),
             waker: RefCell::new(None),
         });
@@ -155,6 +225,16 @@ impl Place {
         &self.entry.peer
     }
 
+    /// Why the connection is ended early, if it is.
+    pub fn denial(&self) -> Option<Denied> {
+        self.entry.denied.get()
+    }
+
+    /// What is known about the connection.
+    pub fn facts(&self) -> &Facts {
+        &self.entry.facts
+    }
+
     /// Ready when the connection is to end. One task at a time may wait.
     pub fn poll_denied(&self, cx: &Context<'_>) -> Poll<Denied> {
         if let Some(denied) = self.entry.denied.get() {
@@ -195,23 +275,31 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
-    use super::{Denied, Live, Peer, Place, SLICE};
+    use super::{Activity, Cell, Denied, Duration, Facts, Kind, Live, Peer, Place, SLICE, Spoken};
     use crate::identity::Identified;
     use crate::trust::RulesId;
 
-    fn enter(live: &Rc<Live>, number: usize, not_after: u64) -> Place {
-        live.enter(
-            Peer {
-                trust_domain: "default".into(),
-                rules: RulesId::default(),
-                device: Some(Arc::new(Identified::for_tests(
-                    &format!("device-{number}"),
-                    0,
-                    not_after,
-                ))),
-            },
-            None,
-        )
+    pub(super) fn enter(live: &Rc<Live>, number: usize, not_after: u64) -> Place {
+        let peer = Peer {
+            trust_domain: "default".into(),
+            rules: RulesId::default(),
+            device: Some(Arc::new(Identified::for_tests(
+                &format!("device-{number}"),
+                0,
+                not_after,
+            ))),
+        };
+        let now = crate::clock::now();
+        let facts = Facts {
+            listener: "devices".into(),
+            address: "192.0.2.1:4000".parse().unwrap(),
+            handshake: Kind::Full,
+            tls_version: "1.3",
+            spoken: Cell::new(Spoken::Http1),
+            accepted: now,
+            handshake_took: Duration::ZERO,
+        };
+        live.enter(peer, facts, Rc::new(Activity::new(now)), None)
     }
 
     fn denied(place: &Place) -> Option<Denied> {

@@ -5,7 +5,9 @@
 
 mod admission;
 mod describe;
+pub mod exposition;
 pub mod limits;
+mod listener;
 mod tunnel;
 pub mod upstream;
 
@@ -22,17 +24,18 @@ use parking_lot::Mutex;
 use crate::admission::Shed;
 use crate::authorize::Denied;
 use crate::fetch::FetchError;
-use crate::handshake::{Failure, Kind, Report};
 use crate::ocsp::Outcome;
 use crate::serve::activity::Flood;
 use crate::tls::resumption::Declined;
+use crate::trace;
 use crate::trust::CacheResult;
 use crate::trust::revocation::Finding;
 use crate::upstream::UpstreamError;
-use crate::verify::Refusal;
 use crate::verify::revocation::ListInfo;
 
 pub use admission::Admission;
+pub use listener::Listener;
+use listener::Tickets;
 pub use tunnel::{TunnelOutcome, Tunnels};
 
 /// How fetching a revocation list can end, besides the errors of [`FetchError`].
@@ -60,6 +63,8 @@ pub struct Metrics {
     reloads: [Counter; 2],
     fetches: Vec<(&'static str, Counter)>,
     responders: Vec<(Outcome, Counter)>,
+    access_log_lost: Counter,
+    spans: trace::Counted,
     /// Issuers of lists that have gauges.
     shown_issuers: Mutex<BTreeSet<String>>,
     /// Upstreams and entries of endpoints that have gauges.
@@ -93,26 +98,6 @@ impl Deadline {
             Self::Stalled => "stalled",
         }
     }
-}
-
-/// The metrics of one listener.
-pub struct Listener {
-    connections: Counter,
-    open: Gauge,
-    hibernating: Gauge,
-    handshakes_ok: Vec<(Kind, Counter, Histogram)>,
-    handshakes_failed: Vec<(Kind, &'static str, Counter)>,
-    tickets: Tickets,
-    tunnels: Tunnels,
-}
-
-/// The gateway-wide ticket and cache counters; every listener has handles to the same ones.
-struct Tickets {
-    issued: Counter,
-    accepted: Counter,
-    declined: Vec<(Declined, Counter)>,
-    lookups: Vec<(CacheResult, Counter)>,
-    findings: Vec<(Finding, Counter)>,
 }
 
 /// Counts a connection as open, or as hibernating, until it is dropped.
@@ -329,6 +314,16 @@ impl Metrics {
             reloads,
             fetches,
             responders,
+            access_log_lost: register.counter("gateway_access_log_lost_total", &[]),
+            spans: {
+                let spans =
+                    |outcome| register.counter("gateway_spans_total", &[("outcome", outcome)]);
+                trace::Counted {
+                    exported: spans("exported"),
+                    failed: spans("failed"),
+                    lost: spans("lost"),
+                }
+            },
             shown_issuers: Mutex::default(),
             shown_endpoints: Mutex::default(),
             recorder,
@@ -417,6 +412,16 @@ impl Metrics {
         count(&self.responders, outcome);
     }
 
+    /// Counts records of the access log that were not written.
+    pub fn access_log_lost(&self) -> &Counter {
+        &self.access_log_lost
+    }
+
+    /// Counts what becomes of spans.
+    pub fn spans(&self) -> &trace::Counted {
+        &self.spans
+    }
+
     /// Shows the revocation lists in force at `now` (seconds since the Unix epoch). An issuer with several is as good as the
     /// worst of them.
     fn lists(&self, lists: &[ListInfo], now: u64) {
@@ -473,114 +478,6 @@ impl Metrics {
     /// Folds recorded samples into their buckets. Samples wait in memory until this runs.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
-    }
-}
-
-impl Listener {
-    fn register(register: &Registrar<'_>, name: &str, tickets: Tickets) -> Self {
-        let handshakes = |kind: Kind, outcome: &str| {
-            register.counter(
-                "gateway_handshakes_total",
-                &[
-                    ("listener", name),
-                    ("kind", kind.label()),
-                    ("outcome", outcome),
-                ],
-            )
-        };
-        let handshakes_ok = Kind::ALL
-            .map(|kind| {
-                let seconds =
-                    register.histogram("gateway_handshake_seconds", &[("kind", kind.label())]);
-                (kind, handshakes(kind, "ok"), seconds)
-            })
-            .into();
-        let reasons = Refusal::ALL.iter().map(|reason| reason.label());
-        let reasons: Vec<&str> = reasons
-            .chain(Failure::OTHERS.iter().map(|failure| failure.label()))
-            .collect();
-        let handshakes_failed = Kind::ALL
-            .iter()
-            .flat_map(|kind| reasons.iter().map(move |reason| (*kind, *reason)))
-            .map(|(kind, reason)| (kind, reason, handshakes(kind, reason)))
-            .collect();
-        Self {
-            connections: register.counter("gateway_connections_total", &[("listener", name)]),
-            open: register.gauge("gateway_connections_open", &[("listener", name)]),
-            hibernating: register.gauge("gateway_connections_hibernating", &[("listener", name)]),
-            handshakes_ok,
-            handshakes_failed,
-            tickets,
-            tunnels: Tunnels::register(register, name),
-        }
-    }
-
-    /// Those of its tunnels.
-    pub fn tunnels(&self) -> &Tunnels {
-        &self.tunnels
-    }
-
-    /// Counts an accepted connection, as open until the answer is dropped.
-    pub fn opened(&self) -> Open {
-        self.connections.increment(1);
-        self.open.increment(1.0);
-        Open(self.open.clone())
-    }
-
-    /// Counts an open connection as hibernating until the answer is dropped.
-    pub fn hibernates(&self) -> Open {
-        self.hibernating.increment(1.0);
-        Open(self.hibernating.clone())
-    }
-
-    /// Counts a device that left before its turn came.
-    pub fn gave_up(&self) {
-        self.failed(Kind::Full, Failure::GaveUp);
-    }
-
-    /// Counts a handshake and what it did with tickets and the cache.
-    pub fn handshake(&self, report: &Report) {
-        match report.failure {
-            None => {
-                if let Some((_, counter, seconds)) = self
-                    .handshakes_ok
-                    .iter()
-                    .find(|(kind, ..)| *kind == report.kind)
-                {
-                    counter.increment(1);
-                    seconds.record(report.took.as_secs_f64());
-                }
-            }
-            Some(failure) => self.failed(report.kind, failure),
-        }
-        if report.resumed {
-            self.tickets.accepted.increment(1);
-        }
-        if let Some(declined) = report.declined {
-            count(&self.tickets.declined, declined);
-        }
-        if let Some(lookup) = report.lookup {
-            count(&self.tickets.lookups, lookup);
-        }
-        if let Some(finding) = report.finding {
-            count(&self.tickets.findings, finding);
-        }
-        self.tickets
-            .issued
-            .increment(u64::from(report.tickets_issued));
-    }
-}
-
-impl Listener {
-    fn failed(&self, kind: Kind, failure: Failure) {
-        let label = failure.label();
-        let counted = self
-            .handshakes_failed
-            .iter()
-            .find(|(of, reason, _)| *of == kind && *reason == label);
-        if let Some((.., counter)) = counted {
-            counter.increment(1);
-        }
     }
 }
 

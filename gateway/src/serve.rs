@@ -24,6 +24,7 @@ use crate::headers::PeerHeaders;
 use crate::headers::token::TokenCache;
 use crate::limits::Usage;
 use crate::listener::Protocol;
+use crate::live::Facts;
 use crate::metrics::limits::Limit;
 use crate::tls::stream::TlsStream;
 use crate::worker::Worker;
@@ -60,16 +61,20 @@ impl Served {
         worker: Rc<Worker>,
         listener: usize,
         mut handshaked: Handshaked,
+        facts: Facts,
         permit: Permit,
         usage: Usage,
     ) -> Self {
-        let (address, is_h2) = (handshaked.peer(), handshaked.is_h2());
+        let (address, is_h2) = (facts.address, handshaked.is_h2());
         let server_name = handshaked.take_server_name();
-        let peer_identity = handshaked.peer_identity().clone();
-        let place = worker.live().enter(peer_identity, usage.seat().cloned());
+        let identity = handshaked.peer_identity().clone();
+        let seat = usage.seat().cloned();
         let (stream, slot) = handshaked.into_stream();
         let peer = PeerHeaders::prepare(address, worker.snapshot().settings().headers);
         let activity = Rc::clone(stream.activity());
+        let place = worker
+            .live()
+            .enter(identity, facts, Rc::clone(&activity), seat);
         Self {
             stream,
             is_h2,
@@ -77,7 +82,6 @@ impl Served {
             origin: Rc::new(Origin {
                 worker,
                 listener,
-                address,
                 permit,
                 place,
                 usage,
@@ -96,6 +100,7 @@ pub(crate) async fn seat(
     worker: Rc<Worker>,
     listener: usize,
     handshaked: Handshaked,
+    facts: Facts,
     permit: Permit,
     mut usage: Usage,
 ) -> Option<Served> {
@@ -113,7 +118,21 @@ pub(crate) async fn seat(
         worker.metrics().limits().limited(Limit::ConnectionsEnded);
         worker.metrics().ended(Denied::Superseded);
     }
-    Some(Served::new(worker, listener, handshaked, permit, usage))
+    Some(Served::new(
+        worker, listener, handshaked, facts, permit, usage,
+    ))
+}
+
+impl Served {
+    /// The device's id for a log line.
+    pub(crate) fn device_id(&self) -> &str {
+        self.origin.permit.device_id()
+    }
+
+    /// What outlives serving, for whoever tells of it.
+    pub(crate) fn origin(&self) -> Rc<Origin> {
+        Rc::clone(&self.origin)
+    }
 }
 
 /// Serves `served` to its end.

@@ -8,6 +8,7 @@ pub mod handover;
 mod inherit;
 pub mod notify;
 mod orders;
+mod report;
 mod sockets;
 
 use std::collections::BTreeSet;
@@ -18,10 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
+use crate::admin::access::Access;
 use crate::admin::revoke;
 use crate::admission;
 use crate::clock;
@@ -30,11 +33,13 @@ use crate::drain::{Ending, Stop};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::refresh::{Changed, Refresh};
+use crate::snapshot::observing::Observing;
 use crate::snapshot::{BuildError, Lasting, Snapshot};
 use crate::trust::revocation::Prepared;
 use crate::upstream::endpoints::Endpoints;
 use crate::upstream::view::UpstreamView;
 use crate::verify::revocation::{ListInfo, Warning};
+use crate::worker::asks::{self, Asked, Asks};
 use crate::worker::{self, Start};
 pub use error::ServerError;
 pub use inherit::Inherited;
@@ -43,6 +48,9 @@ use sockets::Sockets;
 
 /// Descriptors that are not for devices: upstreams, files, the admin listener.
 const RESERVED_SHARE: f64 = 0.2;
+
+/// How long the end of the process may wait for the last records of the access log to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Reads and parses the configuration file at `path`.
 ///
@@ -112,6 +120,7 @@ pub struct Server {
     workers: Vec<JoinHandle<io::Result<()>>>,
     listeners: Vec<(String, SocketAddr)>,
     sockets: Sockets,
+    asks: Vec<Asks>,
 }
 
 impl Server {
@@ -144,8 +153,11 @@ impl Server {
         lasting.denylist().set(orders);
         let (snapshot, lists) =
             Snapshot::build(&config, &lasting, 0).map_err(ServerError::Build)?;
-        put_into_force(&snapshot, lists);
         let shares = sockets.share(workers).map_err(|error| system(&error))?;
+        let observing = Observing::default().renewed(&config, &metrics);
+        let observing = observing.map_err(|error| ServerError::Build(vec![error]))?;
+        let snapshot = snapshot.observed_by(observing);
+        put_into_force(&snapshot, lists);
         let mut server = Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             limits: Limits::new(config.remembered, clock::now()),
@@ -160,10 +172,13 @@ impl Server {
             stale_issuers: BTreeSet::new(),
             listeners,
             sockets,
+            asks: Vec::new(),
         };
         let (accepting, accepts) = mpsc::channel();
         for (index, sockets) in shares.into_iter().enumerate() {
-            let start = server.start_of(sockets, workers, accepting.clone());
+            let (asks, asked) = asks::channel();
+            server.asks.push(asks);
+            let start = server.start_of(sockets, workers, accepting.clone(), asked);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || worker::run(start))
@@ -183,6 +198,7 @@ impl Server {
         sockets: Vec<(usize, TcpListener)>,
         workers: usize,
         accepting: mpsc::Sender<()>,
+        asked: Asked,
     ) -> Start {
         let max_connections = self
             .config
@@ -200,6 +216,7 @@ impl Server {
             },
             limits: Arc::clone(&self.limits),
             trust_changed: self.trust_changed.subscribe(),
+            asked,
             stop: self.stop.subscribe(),
         }
     }
@@ -253,6 +270,16 @@ impl Server {
         self.metrics.show_upstreams(&self.upstream_views());
         self.metrics
             .render(entries, &self.lists(), clock::unix_seconds())
+    }
+
+    /// Where each worker can be asked.
+    pub fn asks(&self) -> Vec<Asks> {
+        self.asks.clone()
+    }
+
+    /// Who may use the admin listener; `None` where there is none.
+    pub fn access(&self) -> Option<Arc<Access>> {
+        self.snapshot.load().access().cloned()
     }
 
     /// Folds recorded samples away, and says when a revocation list has run out; to be called every few seconds.
@@ -335,7 +362,7 @@ impl Server {
         match load_config(path) {
             Ok(config) => self.reload(config),
             Err(error) => {
-                self.metrics.reloaded(false);
+                self.not_reloaded();
                 Err(error)
             }
         }
@@ -347,15 +374,31 @@ impl Server {
     /// Why it stays as it was.
     pub fn reload(&mut self, config: Config) -> Result<(), ServerError> {
         let result = self.try_reload(config);
-        self.metrics.reloaded(result.is_ok());
+        match result {
+            Ok(()) => self.metrics.reloaded(true),
+            Err(_) => self.not_reloaded(),
+        }
         result
+    }
+
+    /// Counts a reload that came to nothing. The access log is opened again all the same: whoever rotated it has no part in
+    /// what is wrong with the configuration.
+    fn not_reloaded(&self) {
+        self.metrics.reloaded(false);
+        if let Some(log) = &self.snapshot.load().observing().access_log {
+            log.reopen();
+        }
     }
 
     fn try_reload(&mut self, config: Config) -> Result<(), ServerError> {
         let old = &self.config;
         let fixed = [
             ("listeners", old.listeners == config.listeners),
-            ("admin", old.admin == config.admin),
+            (
+                "admin.address",
+                old.admin.as_ref().map(|admin| admin.address)
+                    == config.admin.as_ref().map(|admin| admin.address),
+            ),
             (
                 "admin.revocations_file",
                 old.revocations_file == config.revocations_file,
@@ -391,6 +434,13 @@ impl Server {
         let generation = self.snapshot.load().generation() + 1;
         let (snapshot, lists) =
             Snapshot::build(&config, &self.lasting, generation).map_err(ServerError::Build)?;
+        let observing = self
+            .snapshot
+            .load()
+            .observing()
+            .renewed(&config, &self.metrics);
+        let observing = observing.map_err(|error| ServerError::Build(vec![error]))?;
+        let snapshot = snapshot.observed_by(observing);
         put_into_force(&snapshot, lists);
         self.snapshot.store(Arc::new(snapshot));
         self.config = config;
@@ -416,7 +466,7 @@ impl Server {
 
     /// Says that the gateway is not ready any more, and how long to wait before [`Server::drain`], so that whoever sends
     /// devices here can send them elsewhere first.
-    pub fn leave(&self) -> std::time::Duration {
+    pub fn leave(&self) -> Duration {
         self.leaving.store(true, Ordering::Relaxed);
         self.config.server.drain.delay
     }
@@ -458,6 +508,9 @@ impl Server {
             worker
                 .join()
                 .map_err(|_| io::Error::other("a worker panicked"))??;
+        }
+        if let Some(log) = &self.snapshot.load().observing().access_log {
+            log.flush(LAST_WORDS);
         }
         Ok(())
     }

@@ -4,12 +4,14 @@
 //! handshake and the new routes. It binds nothing.
 
 mod lasting;
+pub mod observing;
 mod upstreams;
 
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use crate::admin::access::{Access, AccessError};
 use crate::clock;
 use crate::config::{self, Config, Settings};
 use crate::headers::token::Signer;
@@ -28,6 +30,7 @@ use crate::upstream::tls::BadName;
 use crate::verify::TrustMaterial;
 use crate::verify::revocation::load::FileError;
 pub use lasting::Lasting;
+use observing::Observing;
 
 /// Why a configuration that parsed cannot be put into force.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,15 @@ pub enum BuildError {
     /// The ticket secret.
     #[error("resumption.secret_file: {0}")]
     Secret(String),
+    /// The access log.
+    #[error("access_log.destination: cannot be opened: {0}")]
+    AccessLog(std::io::Error),
+    /// The thread that exports spans.
+    #[error("telemetry: {0}")]
+    Traces(std::io::Error),
+    /// What guards the admin listener.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The key that signs tokens.
     #[error("identity_headers.token.key: {0}")]
     Token(String),
@@ -93,6 +105,8 @@ pub struct Snapshot {
     device_limits: Vec<(Arc<str>, device::Settings)>,
     upstreams: Vec<Arc<Endpoints>>,
     signer: Option<Arc<Signer>>,
+    access: Option<Arc<Access>>,
+    observing: Observing,
 }
 
 impl Snapshot {
@@ -127,6 +141,14 @@ impl Snapshot {
             }
         }
         errors.extend(secret.err());
+        let access = config.admin.as_ref().map(Access::load).transpose();
+        let access = match access {
+            Ok(access) => access.map(Arc::new),
+            Err(error) => {
+                errors.push(error.into());
+                None
+            }
+        };
         let signer = match signer.transpose() {
             Ok(signer) => signer,
             Err(error) => {
@@ -163,6 +185,8 @@ impl Snapshot {
             upstreams: lasting.upstreams(upstreams),
             hooks,
             signer,
+            access,
+            observing: Observing::default(),
         };
         Ok((snapshot, lists))
     }
@@ -215,6 +239,22 @@ impl Snapshot {
     /// Who signs the tokens that upstreams get, if they get any.
     pub fn signer(&self) -> Option<&Arc<Signer>> {
         self.signer.as_ref()
+    }
+
+    /// The same, with `observing` told of what happens.
+    #[must_use]
+    pub fn observed_by(self, observing: Observing) -> Self {
+        Self { observing, ..self }
+    }
+
+    /// Who is told of what happens.
+    pub fn observing(&self) -> &Observing {
+        &self.observing
+    }
+
+    /// Who may use the admin listener; `None` where there is none.
+    pub fn access(&self) -> Option<&Arc<Access>> {
+        self.access.as_ref()
     }
 
     /// The upstreams, in the configuration's order.

@@ -250,6 +250,11 @@ impl TrustDomain {
         }
     }
 
+    /// Who asks responders, where the domain wants that.
+    pub fn responders(&self) -> Option<&Arc<Checker>> {
+        self.sources.responders.as_ref()
+    }
+
     /// Asks a responder about `subject`, or remembers its answer; and what the domain makes of it. The outcome is for the
     /// metric that counts them, `None` where nobody is asked.
     pub async fn ask_responder(

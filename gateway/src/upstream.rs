@@ -135,6 +135,7 @@ const MAX_REFUSALS: u32 = 3;
 
 /// An upstream as one worker uses it.
 pub struct Upstream {
+    name: Arc<str>,
     shared: Arc<Endpoints>,
     members: RefCell<Rc<Members>>,
     balancer: RefCell<Balancer>,
@@ -156,6 +157,7 @@ impl Upstream {
         // Without randomness all workers draw the same; that is no reason not to serve.
         let _ = aws_lc_rs::rand::fill(&mut seed);
         Self {
+            name: settings.name.as_str().into(),
             members: RefCell::default(),
             balancer: RefCell::new(Balancer::new(settings.balance)),
             candidates: RefCell::default(),
@@ -165,6 +167,11 @@ impl Upstream {
             registry: Arc::clone(metrics),
             shared: Arc::clone(shared),
         }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Its metrics.
@@ -268,7 +275,7 @@ impl Upstream {
             if std::mem::take(&mut is_moved) {
                 self.shared.events().retried(Retry::Unsent);
             }
-            let in_flight = InFlight::new(&member);
+            let mut in_flight = InFlight::new(&member);
             let waiting = in_flight.pending();
             let leased = Pool::lease(&member.pool, now).await;
             drop(waiting);
@@ -283,6 +290,7 @@ impl Upstream {
                 }
             };
             let is_reused = lease.is_reused();
+            in_flight.is_connected(lease.connect_took());
             let copy = (repeats_left > 0).then(|| request_again(&request));
             let SendError { error, unsent } = match lease.send(request).await {
                 Ok(response) => {

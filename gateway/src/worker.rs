@@ -2,6 +2,8 @@
 //!
 //! Nothing in here is shared with another thread but the snapshot, the cache and the metrics.
 
+pub mod asks;
+
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -27,6 +29,7 @@ use crate::route::Routed;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 use crate::upstream::endpoints::Endpoints;
+use asks::Asked;
 
 /// How many tasks run between two looks at the sockets. A task is some ten microseconds here, and public-key work looks
 /// at the sockets after each turn anyway.
@@ -51,6 +54,8 @@ pub struct Start {
     pub limits: Arc<Limits>,
     /// Changes whenever something that authorization looks at has changed.
     pub trust_changed: watch::Receiver<u64>,
+    /// Questions to the worker.
+    pub asked: Asked,
     /// Says when it is time to end, and how.
     pub stop: watch::Receiver<Stop>,
 }
@@ -230,6 +235,7 @@ async fn serve(start: Start) -> io::Result<()> {
         connection::resume(&resuming, parked, turn);
     }));
     tokio::task::spawn_local(keep_reviewing(Rc::clone(&worker), start.trust_changed));
+    tokio::task::spawn_local(asks::answer(Rc::clone(&worker), start.asked));
     let mut accepting = Vec::new();
     for (index, socket) in start.sockets {
         let listener = TcpListener::from_std(socket)?;

@@ -405,7 +405,7 @@ fn what_needs_a_restart_says_so() {
             setup.grace = "5s\"\nhandover_socket = \"handover".into()
         }),
         ("listeners", |setup| setup.listener = "127.0.0.1:1".into()),
-        ("admin", |setup| {
+        ("admin.address", |setup| {
             setup.more = "[admin]\naddress = \"127.0.0.1:1\"".into()
         }),
         ("server.workers", |setup| setup.workers = 2),

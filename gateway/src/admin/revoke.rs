@@ -59,19 +59,28 @@ fn order(written: Written) -> Result<Order, String> {
             trust_domain: None,
             fingerprint: Some(fingerprint),
         } => {
-            let fingerprint = fingerprint.replace(':', "").to_ascii_lowercase();
-            let is_hash = fingerprint.len() == 64
-                && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_hash {
-                Ok(Order::Certificate { fingerprint })
-            } else {
-                Err("fingerprint must be a SHA-256 hash in hex".to_owned())
-            }
+            let fingerprint = self::fingerprint(&fingerprint)?;
+            Ok(Order::Certificate { fingerprint })
         }
         _ => Err(
             "name either a device_id (with its trust_domain, if it is not the default) or a fingerprint"
                 .to_owned(),
         ),
+    }
+}
+
+/// A certificate's fingerprint as orders keep it: lower-case hex without colons.
+///
+/// # Errors
+/// A sentence that says what it must be.
+pub(super) fn fingerprint(text: &str) -> Result<String, String> {
+    let fingerprint = text.replace(':', "").to_ascii_lowercase();
+    let is_hash =
+        fingerprint.len() == 64 && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash {
+        Ok(fingerprint)
+    } else {
+        Err("fingerprint must be a SHA-256 hash in hex".to_owned())
     }
 }
 

@@ -2,6 +2,7 @@
 //! for: unknown keys.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +13,13 @@ use toml::{Table, Value};
 use crate::config::{ConfigError, units};
 use crate::rate::Rate;
 
-/// Everything that is wrong so far.
+/// Everything that is wrong so far, and every key that was read with the value that holds.
 #[derive(Debug, Default)]
-pub(super) struct Errors(RefCell<Vec<ConfigError>>);
+pub(super) struct Errors(RefCell<Vec<ConfigError>>, RefCell<BTreeMap<String, Value>>);
 
 impl Errors {
-    pub(super) fn into_inner(self) -> Vec<ConfigError> {
-        self.0.into_inner()
+    pub(super) fn into_inner(self) -> (BTreeMap<String, Value>, Vec<ConfigError>) {
+        (self.1.into_inner(), self.0.into_inner())
     }
 
     fn note(&self, key: String, problem: String) {
@@ -86,7 +87,17 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let value = self.take(key)?;
         match parse(&value) {
-            Ok(Some(parsed)) => Some(parsed),
+            Ok(Some(parsed)) => {
+                // Tables come key by key.
+                let is_table = |value: &Value| value.is_table();
+                let has_tables = value
+                    .as_array()
+                    .is_some_and(|list| list.iter().any(is_table));
+                if !value.is_table() && !has_tables {
+                    self.holds(key, || value);
+                }
+                Some(parsed)
+            }
             Ok(None) => {
                 self.error(key, &format!("{wanted} is needed, not {value}"));
                 None
@@ -96,6 +107,21 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// Notes that `key` has this value.
+    fn holds(&self, key: &str, value: impl FnOnce() -> Value) {
+        if let Some(errors) = self.errors {
+            errors.1.borrow_mut().insert(self.key(key), value());
+        }
+    }
+
+    /// The default of a key that the file does not give, which is noted as what holds.
+    fn or_default<T>(&self, key: &str, read: Option<T>, default: T, shown: fn(&T) -> Value) -> T {
+        read.unwrap_or_else(|| {
+            self.holds(key, || shown(&default));
+            default
+        })
     }
 
     pub(super) fn string(&mut self, key: &'static str) -> Option<String> {
@@ -122,8 +148,36 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
-        self.parsed(key, "true or false", |value| Ok(value.as_bool()))
-            .unwrap_or(default)
+        let read = self.parsed(key, "true or false", |value| Ok(value.as_bool()));
+        self.or_default(key, read, default, |value| Value::Boolean(*value))
+    }
+
+    /// A share from 0 to 1.
+    pub(super) fn share(&mut self, key: &'static str, default: f64) -> f64 {
+        let read = self.parsed(key, "a share from 0 to 1 such as 0.01", |value| {
+            let number = value.as_float();
+            // TOML tells 1 from 1.0; who writes a share does not.
+            let number = number.or_else(|| value.as_integer().map(|whole| whole as f64));
+            Ok(number.filter(|number| (0.0..=1.0).contains(number)))
+        });
+        self.or_default(key, read, default, |share| Value::Float(*share))
+    }
+
+    /// A table of texts that are not to be shown to anybody.
+    pub(super) fn secret_texts(&mut self, key: &'static str) -> Vec<(String, String)> {
+        let texts = self.take(key).map(|value| {
+            let pairs = value.as_table().map(|table| {
+                let text = |(name, value): (&String, &Value)| {
+                    Some((name.clone(), value.as_str()?.to_owned()))
+                };
+                table.iter().map(text).collect::<Option<Vec<_>>>()
+            });
+            pairs.flatten()
+        });
+        if matches!(texts, Some(None)) {
+            self.error(key, "a table of texts is needed");
+        }
+        texts.flatten().unwrap_or_default()
     }
 
     pub(super) fn optional_integer(
@@ -148,7 +202,10 @@ impl<'a> Section<'a> {
         least: usize,
         most: usize,
     ) -> usize {
-        self.optional_integer(key, least, most).unwrap_or(default)
+        let read = self.optional_integer(key, least, most);
+        self.or_default(key, read, default, |number| {
+            Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX))
+        })
     }
 
     /// An integer of at most 32 bits.
@@ -160,9 +217,10 @@ impl<'a> Section<'a> {
         most: usize,
     ) -> u32 {
         let number = self.optional_integer(key, least, most);
-        number
-            .and_then(|number| u32::try_from(number).ok())
-            .unwrap_or(default)
+        let read = number.and_then(|number| u32::try_from(number).ok());
+        self.or_default(key, read, default, |number| {
+            Value::Integer(i64::from(*number))
+        })
     }
 
     pub(super) fn optional_duration(&mut self, key: &'static str) -> Option<Duration> {
@@ -177,17 +235,22 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.optional_duration(key).unwrap_or(default)
+        let read = self.optional_duration(key);
+        self.or_default(key, read, default, |duration| {
+            Value::String(units::written_duration(*duration))
+        })
     }
 
     pub(super) fn percent(&mut self, key: &'static str, default: u32) -> u32 {
-        self.parsed(key, "a share such as \"20%\"", |value| {
+        let read = self.parsed(key, "a share such as \"20%\"", |value| {
             match value.as_str() {
                 None => Ok(None),
                 Some(text) => units::percent(text).map(Some),
             }
+        });
+        self.or_default(key, read, default, |share| {
+            Value::String(format!("{share}%"))
         })
-        .unwrap_or(default)
     }
 
     /// A rate, and the burst beside it under a key of its own: what the rate gives in a second (or its one) if it is not said.
@@ -255,7 +318,10 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn size(&mut self, key: &'static str, default: usize) -> usize {
-        self.optional_size(key).unwrap_or(default)
+        let read = self.optional_size(key);
+        self.or_default(key, read, default, |size| {
+            Value::String(units::written_size(*size))
+        })
     }
 
     /// So many in a second.

@@ -39,6 +39,36 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(wrong)
 }
 
+/// A duration as it would be written in the file.
+pub(super) fn written_duration(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 4] = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1000, "s"),
+    ];
+    let milliseconds = duration.as_millis();
+    let whole = UNITS
+        .iter()
+        .find(|(unit, _)| milliseconds >= *unit && milliseconds.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", milliseconds / unit),
+        None => format!("{milliseconds}ms"),
+    }
+}
+
+/// A size as it would be written in the file.
+pub(super) fn written_size(size: usize) -> String {
+    const UNITS: [(usize, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = UNITS
+        .iter()
+        .find(|(unit, _)| size >= *unit && size.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", size / unit),
+        None => format!("{size}B"),
+    }
+}
+
 /// Parses a whole number per second such as `2000/s`.
 pub(super) fn per_second(text: &str) -> Result<u32, String> {
     let number = text
@@ -151,7 +181,24 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{byte_rate, duration, endpoint, per_second, percent, rate, size, statuses};
+    use super::{
+        byte_rate, duration, endpoint, per_second, percent, rate, size, statuses, written_duration,
+        written_size,
+    };
+
+    #[test]
+    fn what_is_written_is_read() {
+        for text in ["500ms", "1500ms", "30s", "90s", "5m", "12h", "36h", "90d"] {
+            assert_eq!(
+                duration(&written_duration(duration(text).unwrap())),
+                duration(text)
+            );
+        }
+        assert_eq!(written_duration(Duration::from_secs(300)), "5m");
+        for text in ["0B", "512B", "64KiB", "1025B", "10MiB", "1GiB"] {
+            assert_eq!(written_size(size(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn durations() {

@@ -216,7 +216,7 @@ mod tests {
         let mut file = Section::new(text.parse().unwrap(), String::new(), &errors);
         let settings = super::read(&mut file, Path::new("/base")).remove(0);
         file.finish();
-        let problems = errors.into_inner();
+        let (_, problems) = errors.into_inner();
         let problems = problems.iter().map(ToString::to_string).collect();
         (settings, problems)
     }

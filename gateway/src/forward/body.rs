@@ -180,6 +180,7 @@ impl Body for RequestBody {
         let mut frame = frame?;
         state.progress.set(Some(clock::now()));
         let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
+        ongoing.exchange.received(length);
         ongoing.exchange.origin.activity.body_moved(length as usize);
         if let Some(pace) = &mut ongoing.pace {
             pace.moved(length);
@@ -270,8 +271,14 @@ impl Body for ResponseBody {
         match &mut this.source {
             Source::Upstream(body) => {
                 let mut frame = ready!(Pin::new(body).poll_frame(cx));
-                if frame.is_some() {
-                    this.exchange.origin.activity.body_moved(0);
+                match &frame {
+                    None => {}
+                    Some(Ok(frame)) => {
+                        this.exchange.origin.activity.body_moved(0);
+                        let length = frame.data_ref().map_or(0, Buf::remaining);
+                        this.exchange.sent(length as u64);
+                    }
+                    Some(Err(_)) => this.exchange.broke_off(),
                 }
                 if let Some(Ok(frame)) = &mut frame
                     && let Some(trailers) = frame.trailers_mut()
@@ -280,7 +287,12 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(frame)
             }
-            Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Text(text) => {
+                let text = text.take();
+                let length = text.as_ref().map_or(0, Bytes::len);
+                this.exchange.sent(length as u64);
+                Poll::Ready(text.map(|text| Ok(Frame::data(text))))
+            }
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
 use crate::clock;
 use crate::forward::Origin;
+use crate::forward::observed::Observed;
 use crate::limits::InProgress;
 use crate::limits::pace::Pace;
 use crate::rate::Rate;
@@ -26,11 +27,20 @@ pub struct Exchange {
     /// What the device's bodies may move.
     pub(super) bytes: Cell<Option<Rate>>,
     pub(super) in_progress: OnceCell<InProgress>,
+    /// How long the head took to come, where it did not come whole.
+    pub(super) head: Option<Duration>,
+    /// Bytes of the request's body that came.
+    pub(super) received: Cell<u64>,
+    /// Bytes of the answer's body that were passed on.
+    pub(super) sent: Cell<u64>,
+    /// What is told of it, where that is wanted.
+    pub(super) observed: OnceCell<Box<Observed>>,
 }
 
 impl Exchange {
     pub(super) fn start(origin: Rc<Origin>) -> Rc<Self> {
         let started = clock::now();
+        let head = origin.activity.head_took(started);
         origin.activity.request_started(started);
         Rc::new(Self {
             origin,
@@ -40,6 +50,10 @@ impl Exchange {
             status: Cell::new(None),
             bytes: Cell::new(None),
             in_progress: OnceCell::new(),
+            head,
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            observed: OnceCell::new(),
         })
     }
 
@@ -48,6 +62,23 @@ impl Exchange {
         let rate = Some(self.bytes.get()?);
         let waits = self.origin.worker.metrics().limits().paced();
         self.origin.usage.pace(rate, waits)
+    }
+
+    /// So many bytes of the request's body came.
+    pub(super) fn received(&self, bytes: u64) {
+        self.received.set(self.received.get() + bytes);
+    }
+
+    /// So many bytes of the answer's body are passed on.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent.set(self.sent.get() + bytes);
+    }
+
+    /// The answer broke off.
+    pub(super) fn broke_off(&self) {
+        if let Some(observed) = self.observed.get() {
+            observed.failed("broken_off");
+        }
     }
 }
 
@@ -64,5 +95,8 @@ impl Drop for Exchange {
             None => self.origin.worker.unrouted(),
         };
         metrics.answered(status, now.saturating_duration_since(self.started));
+        if let Some(observed) = self.observed.get() {
+            observed.end(self, now);
+        }
     }
 }

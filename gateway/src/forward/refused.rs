@@ -32,6 +32,30 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    /// The reason in logs.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Malformed(headers::Malformed::TransferEncoding) => "bad_transfer_encoding",
+            Self::Malformed(headers::Malformed::AmbiguousLength) => "ambiguous_length",
+            Self::Malformed(headers::Malformed::Target) => "bad_target",
+            Self::Malformed(headers::Malformed::Host) => "bad_host",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::Misdirected => "misdirected",
+            Self::Method => "method",
+            Self::MethodOfRoute(_) => "method",
+            Self::NoRoute => "no_route",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::Denied => "denied",
+            Self::Limited(_) => "limited",
+            Self::NoDevice => "no_device",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyCutOff => "body_cut_off",
+            Self::Unreachable => "upstream_unreachable",
+            Self::Broken => "upstream_broken",
+            Self::Timeout => "upstream_timeout",
+        }
+    }
+
     /// Whether nothing that follows on an HTTP/1.1 connection can be trusted to be a request: where one message ends and the
     /// next begins is in doubt (RFC 9112, 6.3).
     pub(super) fn ends_connection(&self) -> bool {

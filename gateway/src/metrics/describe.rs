@@ -82,6 +82,14 @@ pub(super) fn all(recorder: &PrometheusRecorder) {
             "What became of asking responders about device certificates.",
         ),
         (
+            "gateway_access_log_lost_total",
+            "Records of the access log that found no room in its queue or could not be written.",
+        ),
+        (
+            "gateway_spans_total",
+            "Spans of sampled traces by what became of them: exported, failed or lost for want of room.",
+        ),
+        (
             "gateway_crl_fetches_total",
             "Attempts to fetch a revocation list.",
         ),

@@ -3,7 +3,7 @@
 //! Shared inside one worker thread only, so plain cells do. It holds no timer; `watchdog` does.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub struct Activity {
     phase: Cell<Phase>,
     since: Cell<Instant>,
     open_requests: Cell<usize>,
+    requests: Cell<u64>,
     moved: Cell<bool>,
     write_blocked: Cell<bool>,
     head_is_dated: Cell<bool>,
@@ -73,6 +74,7 @@ impl Activity {
             phase: Cell::new(Phase::Idle),
             since: Cell::new(now),
             open_requests: Cell::new(0),
+            requests: Cell::new(0),
             moved: Cell::new(false),
             write_blocked: Cell::new(false),
             head_is_dated: Cell::new(false),
@@ -117,6 +119,11 @@ impl Activity {
         self.open_requests.get() > 0
     }
 
+    /// How many requests have started.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
     /// So many bytes came from the device. A request head that they start has no time yet: nearly all come whole, and
     /// [`Activity::date_head`] dates the rest.
     pub fn bytes_read(&self, bytes: usize) {
@@ -138,6 +145,12 @@ impl Activity {
         }
     }
 
+    /// How long the request head took to come that is complete at `now`, if it was seen incomplete.
+    pub fn head_took(&self, now: Instant) -> Option<Duration> {
+        let seen = self.phase.get() == Phase::Head && self.head_is_dated.get();
+        seen.then(|| now.saturating_duration_since(self.since.get()))
+    }
+
     /// So many bytes went to the device, all that there were or (`blocked`) only some.
     pub fn bytes_written(&self, bytes: usize, blocked: bool) {
         if self.multiplexed.get() {
@@ -151,6 +164,7 @@ impl Activity {
     /// A request head is complete.
     pub fn request_started(&self, now: Instant) {
         self.open_requests.set(self.open_requests.get() + 1);
+        self.requests.set(self.requests.get() + 1);
         self.account_for(REQUEST_ALLOWANCE);
         self.enter(Phase::Request, now);
     }

@@ -17,7 +17,8 @@ use hyper::service::service_fn;
 
 use crate::drain::Leave;
 use crate::forward::body::ResponseBody;
-use crate::forward::{Origin, forward};
+use crate::forward::{Origin, forward, log_unanswerable};
+use crate::live::Spoken;
 use crate::serve::asleep::{Woken, asleep};
 use crate::serve::watchdog::{Due, Quiet, Watchdog};
 use crate::serve::{Settings, joined};
@@ -57,6 +58,7 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
         stream = taken_back;
         if let Some(upgraded) = origin.upgraded.take() {
             let Upgraded { io, leftover, .. } = *upgraded;
+            origin.place.facts().speaks(Spoken::WebSocket);
             let (ahead, idle_timeout) = (leftover.to_vec(), settings.websocket_idle_timeout);
             return Box::pin(joined::serve(stream, io, ahead, &origin, idle_timeout)).await;
         }
@@ -162,6 +164,7 @@ fn count_unanswerable(error: &hyper::Error, origin: &Origin) {
     if error.is_parse() {
         let unrouted = origin.worker.unrouted();
         unrouted.answered(StatusCode::BAD_REQUEST, Duration::ZERO);
+        log_unanswerable(origin);
         origin.activity.leave_unread();
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::authorize::Denied;
 use crate::identity;
+use crate::live::Spoken;
 use crate::metrics::TunnelOutcome;
 use crate::proxy_protocol::{self, Told};
 use crate::serve::{Served, joined};
@@ -34,6 +35,7 @@ pub struct Settings {
 /// Serves `served` to its end.
 pub(super) async fn serve(served: Served, settings: &Settings) {
     let origin = &served.origin;
+    origin.place.facts().speaks(Spoken::Tcp);
     let worker = Rc::clone(&origin.worker);
     let Some(metrics) = worker.metrics().listener(origin.listener) else {
         return;
@@ -95,7 +97,7 @@ fn header(served: &Served, settings: proxy_protocol::Settings) -> Result<Vec<u8>
     let der = device.and_then(|device| device.headers().end_entity());
     let common_name = der.as_deref().and_then(identity::common_name);
     let told = Told {
-        source: origin.address,
+        source: origin.place.facts().address,
         destination: stream.local_address().map_err(|error| error.to_string())?,
         alpn: stream.state().alpn_protocol(),
         server_name: served.server_name.as_deref(),

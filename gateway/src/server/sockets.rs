@@ -47,8 +47,8 @@ impl Sockets {
         workers: usize,
         inherited: &mut Inherited,
     ) -> Result<Self, ServerError> {
-        let admin = match config.admin {
-            Some(address) => Some(bind_admin(address, inherited)?),
+        let admin = match &config.admin {
+            Some(admin) => Some(bind_admin(admin.address, inherited)?),
             None => None,
         };
         let mut listening = Vec::new();

@@ -73,7 +73,7 @@ impl Declined {
     pub fn of_denied(denied: Denied) -> Self {
         match denied {
             Denied::Revoked | Denied::RevocationUnknown => Self::Revoked,
-            Denied::Policy => Self::NotPermitted,
+            Denied::Policy | Denied::Disconnected => Self::NotPermitted,
             Denied::NotYetValid
             | Denied::Expired
             | Denied::AnchorRemoved

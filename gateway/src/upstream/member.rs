@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::upstream::endpoint::{Endpoint, Tally};
 use crate::upstream::endpoints::Set;
@@ -58,17 +59,38 @@ impl Member {
 }
 
 /// Counts a request as in flight at its endpoint until it is dropped: from the choice to the end of the exchange.
-pub struct InFlight(Rc<Member>);
+pub struct InFlight {
+    member: Rc<Member>,
+    connect_took: Option<Duration>,
+}
 
 impl InFlight {
     pub(super) fn new(member: &Rc<Member>) -> Self {
         member.tally.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Rc::clone(member))
+        Self {
+            member: Rc::clone(member),
+            connect_took: None,
+        }
+    }
+
+    /// It has a connection, which took so long to make where it was made for this request.
+    pub(super) fn is_connected(&mut self, connect_took: Option<Duration>) {
+        self.connect_took = connect_took;
+    }
+
+    /// The endpoint's address.
+    pub fn endpoint(&self) -> String {
+        self.member.endpoint.address().to_string()
+    }
+
+    /// How long connecting took; `None` where an open connection was used.
+    pub fn connect_took(&self) -> Option<Duration> {
+        self.connect_took
     }
 
     /// Counts it as waiting for a connection, until the answer is dropped.
     pub(super) fn pending(&self) -> Pending<'_> {
-        let pending = &self.0.tally.pending;
+        let pending = &self.member.tally.pending;
         pending.fetch_add(1, Ordering::Relaxed);
         Pending(pending)
     }
@@ -76,7 +98,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.tally.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.member.tally.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

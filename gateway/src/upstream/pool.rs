@@ -85,7 +85,8 @@ impl Drop for Waiting {
 pub struct Lease {
     pool: Rc<Pool>,
     carrier: Carrier,
-    reused: bool,
+    /// `None` where the connection was there.
+    connect_took: Option<Duration>,
     at: Instant,
 }
 
@@ -131,16 +132,16 @@ impl Pool {
     /// There is none to be had.
     pub async fn lease(pool: &Rc<Self>, now: Instant) -> Result<Lease, UpstreamError> {
         let leased = match pool.free(now) {
-            Some(Free::Carrier(carrier)) => Ok((carrier, true, now)),
+            Some(Free::Carrier(carrier)) => Ok((carrier, None, now)),
             // Boxed, so that what is rare does not make every request's future larger.
-            Some(Free::Seat(seat)) => Box::pin(pool.connect(seat)).await,
+            Some(Free::Seat(seat)) => Box::pin(pool.connect(seat, now)).await,
             None => Box::pin(pool.queue()).await,
         };
         match leased {
-            Ok((carrier, reused, at)) => Ok(Lease {
+            Ok((carrier, connect_took, at)) => Ok(Lease {
                 pool: Rc::clone(pool),
                 carrier,
-                reused,
+                connect_took,
                 at,
             }),
             Err(error) => {
@@ -183,7 +184,7 @@ impl Pool {
     }
 
     /// Waits for something to become free.
-    async fn queue(&self) -> Result<(Carrier, bool, Instant), UpstreamError> {
+    async fn queue(&self) -> Result<(Carrier, Option<Duration>, Instant), UpstreamError> {
         let waiting = self.occupancy.waiting.get();
         if waiting >= self.limits.max_pending {
             return Err(UpstreamError::QueueFull);
@@ -210,12 +211,17 @@ impl Pool {
         // A stream that became free may not be the only one.
         self.occupancy.freed();
         match free {
-            Free::Carrier(carrier) => Ok((carrier, true, now)),
-            Free::Seat(seat) => self.connect(seat).await,
+            Free::Carrier(carrier) => Ok((carrier, None, now)),
+            Free::Seat(seat) => self.connect(seat, now).await,
         }
     }
 
-    async fn connect(&self, seat: Seat) -> Result<(Carrier, bool, Instant), UpstreamError> {
+    /// A new connection, made from `began` on: how long it took, and until when.
+    async fn connect(
+        &self,
+        seat: Seat,
+        began: Instant,
+    ) -> Result<(Carrier, Option<Duration>, Instant), UpstreamError> {
         let connecting = match self.target.protocol {
             Protocol::Http1 => None,
             Protocol::Http2 => Some(self.shared.connecting(&self.occupancy)),
@@ -225,7 +231,9 @@ impl Pool {
         if let Some(connecting) = connecting {
             connecting.ended(opened.as_ref().err());
         }
-        Ok((opened?, false, clock::now()))
+        let (carrier, now) = (opened?, clock::now());
+        let took = now.saturating_duration_since(began);
+        Ok((carrier, Some(took), now))
     }
 
     async fn open(&self, mut seat: Seat) -> Result<Carrier, UpstreamError> {
@@ -355,7 +363,12 @@ impl Lease {
 
     /// Whether the connection carried a request before.
     pub fn is_reused(&self) -> bool {
-        self.reused
+        self.connect_took.is_none()
+    }
+
+    /// How long connecting took, where the connection was made for this request.
+    pub fn connect_took(&self) -> Option<Duration> {
+        self.connect_took
     }
 }
 

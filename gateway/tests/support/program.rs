@@ -73,6 +73,12 @@ impl Program {
         })
     }
 
+    /// How many log lines hold `text`.
+    pub(crate) fn log_count(&self, text: &str) -> usize {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|line| line.contains(text)).count()
+    }
+
     fn address_in(&self, text: &str) -> SocketAddr {
         let line = self.logged(text);
         let (_, rest) = line.split_once("\"address\":\"").unwrap();
@@ -99,7 +105,7 @@ impl Program {
     ) -> Message {
         let mut tcp = connect(self.admin());
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
         );
         std::io::Write::write_all(&mut tcp, request.as_bytes()).unwrap();
@@ -111,7 +117,8 @@ impl Program {
         let mut tcp = connect(self.admin());
         std::io::Write::write_all(
             &mut tcp,
-            format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
+            format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
         )
         .unwrap();
         Reader::new(tcp)
