@@ -6,6 +6,7 @@
 //! given, and who is too late for one, is decided by the pure [`queue`], which goes by the [`patience`] that devices show.
 //! It does not know what a turn computes.
 
+pub mod intake;
 pub mod parked;
 pub mod patience;
 pub mod queue;

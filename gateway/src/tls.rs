@@ -182,7 +182,7 @@ pub fn server_config(
     Ok(config)
 }
 
-/// The crypto provider of a client: aws-lc-rs as it is. What [`provider`] changes serves devices.
+/// The crypto provider of a client: aws-lc-rs as it is. What [`provider()`] changes serves devices.
 pub fn client_provider() -> CryptoProvider {
     provider::default_provider()
 }

@@ -363,7 +363,11 @@ async fn accept_in_storm(worker: &Rc<Worker>, index: usize, listener: &TcpListen
     /// Short against any device's patience, and long enough for several to come.
     const MOMENT: Duration = Duration::from_millis(4);
     for nth in 0..ACCEPTS_AT_ONCE {
-        let Some(accepted) = listener::accept_waiting(listener) else {
+        let waiting = worker
+            .turns
+            .may_accept()
+            .then(|| listener::accept_waiting(listener));
+        let Some(accepted) = waiting.flatten() else {
             return tokio::time::sleep(MOMENT).await;
         };
         if nth == 0 {

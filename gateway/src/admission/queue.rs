@@ -26,7 +26,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            newest_first_after: Duration::from_millis(250),
+            newest_first_after: Duration::from_millis(600),
             patience: Bounds {
                 min: Duration::from_millis(500),
                 max: Duration::from_secs(5),
@@ -185,6 +185,11 @@ impl<T: Waits> Queue<T> {
             .or_else(|| self.resumed.make_room(now, limits))
     }
 
+    /// Number of hellos that wait, of devices that may have left among them.
+    pub fn hellos(&self) -> usize {
+        self.resumed.waiters.len() + self.full.waiters.len()
+    }
+
     /// Whether the newest hellos of `kind` go first.
     pub fn is_newest_first(&self, kind: Kind) -> bool {
         match kind {
@@ -234,7 +239,7 @@ impl<T: Waits> Queue<T> {
                 let limits = Limits {
                     oldest,
                     // Far within patience, so that at the change of order nobody has waited in vain.
-                    newest_first_after: self.settings.newest_first_after.min(oldest / 4),
+                    newest_first_after: self.settings.newest_first_after.min(oldest * 2 / 5),
                 };
                 self.limits = Some((limits, now));
                 limits

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use crate::admission::Shed;
+use crate::admission::intake::Intake;
 use crate::admission::parked::Parked;
 use crate::admission::queue::{Kind, Next, Queue, Settings, Waits};
 use crate::clock;
@@ -30,6 +31,7 @@ pub struct Turns {
     /// The fixed moment that the queue's times are since.
     start: Instant,
     taken: Cell<bool>,
+    intake: Cell<Intake>,
     over: Notify,
     metrics: metrics::Admission,
     shown: Cell<Duration>,
@@ -79,6 +81,7 @@ impl Turns {
             queue: RefCell::new(Queue::new(settings)),
             start: clock::now(),
             taken: Cell::new(false),
+            intake: Cell::default(),
             over: Notify::new(),
             metrics,
             shown: Cell::default(),
@@ -135,6 +138,14 @@ impl Turns {
     /// Whether more full handshakes are asked for than can be served.
     pub fn is_storm(&self) -> bool {
         self.queue.borrow().is_newest_first(Kind::FullHello)
+    }
+
+    /// Whether one more connection may be accepted in a storm; if so, it counts. Where nobody waits, it may.
+    pub fn may_accept(&self) -> bool {
+        let mut intake = self.intake.get();
+        let allowed = intake.allows(self.queue.borrow().hellos());
+        self.intake.set(intake);
+        allowed || !self.taken.get()
     }
 
     fn shed(&self, place: Place, reason: Shed) {
@@ -215,6 +226,11 @@ impl Turns {
                 Next::TooLate(place) => self.shed(place, Shed::TooLate),
                 Next::Turn { who, kind, waited } => {
                     self.metrics.waited(kind, waited);
+                    if kind != Kind::Answer {
+                        let mut intake = self.intake.get();
+                        intake.served(now);
+                        self.intake.set(intake);
+                    }
                     let turn = self.turn(kind, self.start + now);
                     match who {
                         Place::Parked(parked) => return resume(*parked, turn),
