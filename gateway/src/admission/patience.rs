@@ -22,6 +22,8 @@ pub struct Bounds {
 const HALF_LIFE: Duration = Duration::from_secs(10);
 /// As many have to have left lately. A single one may have had any reason.
 const EVIDENCE: f64 = 8.0;
+/// Devices that left no longer ago are of the same storm.
+const LATELY: Duration = Duration::from_secs(3);
 /// Who is less patient than all but this share is not waited for.
 const LEAST_PATIENT: f64 = 0.1;
 /// Nearly everybody answers our flight within the think time at this share.
@@ -88,10 +90,25 @@ impl Patience {
             .clamp(self.bounds.min, self.bounds.max)
     }
 
+    /// The oldest that a connection may be before it is shed. What devices showed in an earlier storm decides whose turn is
+    /// next, but sheds nobody in one in which none has left: these may be more patient, and lose nothing by waiting.
+    pub fn oldest_to_keep(&self, work: Duration, now: Duration) -> Duration {
+        let left_lately = self
+            .last_left
+            .is_some_and(|last_left| now.saturating_sub(last_left) <= LATELY);
+        match left_lately {
+            true => self.oldest_worth_starting(work, now),
+            false => self.worth_starting(self.bounds.max, work),
+        }
+    }
+
     /// The oldest that a connection may be for its handshake to be worth starting, if the gateway's own work takes `work`:
     /// the device's answer and its first request travel once more there and back each.
     pub fn oldest_worth_starting(&self, work: Duration, now: Duration) -> Duration {
-        let patience = self.estimate(now);
+        self.worth_starting(self.estimate(now), work)
+    }
+
+    fn worth_starting(&self, patience: Duration, work: Duration) -> Duration {
         let away = self.thought.quantile(SLOWEST).unwrap_or_default();
         let needed = away.saturating_mul(2).saturating_add(work);
         patience - needed.min(patience.mul_f64(MOST_OF_PATIENCE))
@@ -196,5 +213,15 @@ mod tests {
             patience.thought(millis(9_000), NOW);
         }
         assert!(patience.oldest_worth_starting(work, NOW) >= millis(670));
+    }
+
+    #[test]
+    fn what_an_earlier_storm_showed_sheds_nobody() {
+        let patience = after([1500; 100]);
+        let soon = NOW + super::LATELY;
+        is_near(patience.oldest_to_keep(Duration::ZERO, soon), 1900);
+        let later = soon + millis(1);
+        assert_eq!(patience.oldest_to_keep(Duration::ZERO, later), BOUNDS.max);
+        assert!(patience.oldest_worth_starting(Duration::ZERO, later) < millis(2000));
     }
 }

@@ -26,7 +26,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            newest_first_after: Duration::from_millis(600),
+            newest_first_after: Duration::from_millis(250),
             patience: Bounds {
                 min: Duration::from_millis(500),
                 max: Duration::from_secs(5),
@@ -237,9 +237,9 @@ impl<T: Waits> Queue<T> {
             _ => {
                 let oldest = self.patience.oldest_worth_starting(self.work.full(), now);
                 let limits = Limits {
-                    oldest,
+                    oldest: self.patience.oldest_to_keep(self.work.full(), now),
                     // Far within patience, so that at the change of order nobody has waited in vain.
-                    newest_first_after: self.settings.newest_first_after.min(oldest * 2 / 5),
+                    newest_first_after: self.settings.newest_first_after.min(oldest / 4),
                 };
                 self.limits = Some((limits, now));
                 limits

@@ -26,7 +26,7 @@ pub(super) fn read(mut section: Section<'_>, handshake_timeout: Duration) -> Set
         );
     }
     let settings = Settings {
-        newest_first_after: section.duration("newest_first_after", Duration::from_millis(600)),
+        newest_first_after: section.duration("newest_first_after", Duration::from_millis(250)),
         patience,
     };
     section.finish();
