@@ -117,7 +117,9 @@ fn busy(admin: &str) -> (Pki, Upstream, Program) {
     let upstream = Upstream::ok();
     let mut setup = Setup::new(upstream.address());
     setup.path_prefix = "/telemetry".into();
-    setup.more = format!("[admin]\naddress = \"127.0.0.1:0\"\n{admin}\n");
+    setup.more = format!(
+        "[admin]\naddress = \"127.0.0.1:0\"\n{admin}\n[limits.device.handshakes]\nenabled = false\n"
+    );
     let program = Program::run(&pki.write("gateway.toml", &setup.text()));
     for number in 0..20 {
         let device = Device::new(&pki, Some(&pki.device(&format!("device-{number:06}"))));
