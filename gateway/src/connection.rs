@@ -48,10 +48,8 @@ pub(crate) fn park(worker: &Rc<Worker>, listener: usize, accepted: Accepted) {
         return abandon(worker, parked);
     }
     if let FirstFlight::Hello(body) = first_flight(&parked.received) {
-        let configuration = worker.handshake_configuration(listener);
-        let kind = ClientHello::parse(&body)
-            .zip(configuration)
-            .map(|(hello, configuration)| kind_of_hello(&hello, &configuration.hooks));
+        let snapshot = worker.snapshot();
+        let kind = ClientHello::parse(&body).map(|hello| kind_of_hello(&hello, snapshot.hooks()));
         let kind = kind.unwrap_or(Kind::FullHello);
         return worker.turns().park(kind, parked);
     }

@@ -40,7 +40,7 @@ use body::UpstreamBody;
 use connect::{Address, Protocol};
 use endpoint::Endpoint;
 use endpoints::Endpoints;
-pub use error::{Fault, SendError, UpstreamError};
+pub use error::{Fault, Left, SendError, UpstreamError};
 use health::EjectionSettings;
 pub use http1::Upgraded;
 pub use member::InFlight;
@@ -291,8 +291,7 @@ impl Upstream {
             };
             let is_reused = lease.is_reused();
             in_flight.is_connected(lease.connect_took());
-            let copy = (repeats_left > 0).then(|| request_again(&request));
-            let SendError { error, unsent } = match lease.send(request).await {
+            let SendError { error, left } = match lease.send(request).await {
                 Ok(response) => {
                     self.observe(&member, Ok(response.status()), is_reused);
                     return Ok((response, in_flight));
@@ -300,8 +299,8 @@ impl Upstream {
                 Err(failed) => failed,
             };
             self.observe(&member, Err(&error), is_reused);
-            match (unsent, copy) {
-                (Some(unsent), _) => {
+            match left {
+                Left::Unsent(unsent) => {
                     // A pooled connection that had ended says nothing about the endpoint, unless that happens again and again.
                     match is_reused && refusals_left > 0 {
                         true => refusals_left -= 1,
@@ -310,13 +309,15 @@ impl Upstream {
                     is_moved = true;
                     request = unsent;
                 }
-                (None, Some(copy)) if is_unanswered(&error) && self.may_repeat() => {
+                Left::Sent(again)
+                    if repeats_left > 0 && is_unanswered(&error) && self.may_repeat() =>
+                {
                     repeats_left -= 1;
                     failed.push(member);
                     may_return = true;
-                    request = copy;
+                    request = again;
                 }
-                (None, _) => return Err(error),
+                Left::Sent(_) | Left::Nothing => return Err(error),
             }
             first_error.get_or_insert(error);
             now = clock::now();
@@ -459,15 +460,4 @@ fn is_unanswered(error: &UpstreamError) -> bool {
 
 fn is_repeatable(request: &Request<RequestBody>) -> bool {
     retry::is_repeatable(request.method(), !request.body().is_end_stream())
-}
-
-/// The same request again, without its body, of which there is none.
-fn request_again(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut again = Request::new(RequestBody::empty());
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.version_mut() = request.version();
-    *again.headers_mut() = request.headers().clone();
-    *again.extensions_mut() = request.extensions().clone();
-    again
 }

@@ -132,8 +132,19 @@ impl Fault {
 pub struct SendError<R> {
     /// Why.
     pub error: UpstreamError,
-    /// The request, where nothing of it was sent: it may be sent elsewhere.
-    pub unsent: Option<R>,
+    /// What is left of it.
+    pub left: Left<R>,
+}
+
+/// What is left of a request that got no response.
+#[derive(Debug)]
+pub enum Left<R> {
+    /// Nothing: it has a body, of which the upstream may have seen some.
+    Nothing,
+    /// All of it, and no endpoint looked at it: it may be sent elsewhere, whatever it is.
+    Unsent(R),
+    /// All of it, because it has no body; the upstream may have seen it.
+    Sent(R),
 }
 
 impl<R> SendError<R> {
@@ -141,7 +152,7 @@ impl<R> SendError<R> {
     pub(super) fn sent(error: impl Into<UpstreamError>) -> Self {
         Self {
             error: error.into(),
-            unsent: None,
+            left: Left::Nothing,
         }
     }
 }

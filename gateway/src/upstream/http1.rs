@@ -119,7 +119,7 @@ struct Exchange {
 /// Sends `request` at `now` on `connection`, and waits for the head of the response.
 ///
 /// # Errors
-/// Why there is none, and the request where nothing of it was sent.
+/// Why there is none, and what is left of the request.
 pub(super) async fn send(
     mut connection: Box<Connection>,
     pool: Rc<Pool>,
@@ -143,7 +143,7 @@ pub(super) async fn send(
         Ok(head) => Ok(exchange.respond(head)),
         Err(error) => Err(SendError {
             error,
-            unsent: exchange.upload.into_unsent(),
+            left: exchange.upload.into_left(),
         }),
     }
 }
@@ -222,6 +222,7 @@ impl Exchange {
     }
 
     fn respond(mut self, head: Head) -> Response<UpstreamBody> {
+        self.upload.answered();
         let input = &mut self.connection.input;
         let body = match head.framing {
             // All of it is here already: the connection is free before the device has its answer.

@@ -22,7 +22,7 @@ use crate::local::Local;
 use crate::upstream::body::UpstreamBody;
 use crate::upstream::pool::{Occupancy, Pool, Seat};
 use crate::upstream::stream::Stream;
-use crate::upstream::{Fault, Limits, SendError, UpstreamError};
+use crate::upstream::{Fault, Left, Limits, SendError, UpstreamError};
 
 /// The most requests on one connection, whatever the endpoint would allow.
 const MAX_STREAMS: usize = 1000;
@@ -262,7 +262,7 @@ impl Drop for Ticket {
 /// Sends `request` at `now`, and waits for the head of the response.
 ///
 /// # Errors
-/// Why there is none, and the request where the endpoint did not process it.
+/// Why there is none, and what is left of the request.
 pub(super) async fn send(
     ticket: Ticket,
     pool: Rc<Pool>,
@@ -271,9 +271,9 @@ pub(super) async fn send(
 ) -> Result<Response<UpstreamBody>, SendError<Request<RequestBody>>> {
     let origin = request.uri().clone();
     let host = request.headers().get(HOST).cloned();
+    // What gets no response is given back; that takes a copy, and a body cannot be copied.
+    let again = request.body().is_end_stream().then(|| copy(&request));
     adapt(&mut request, &pool).map_err(SendError::sent)?;
-    // What the endpoint refuses unseen is given back; that takes a copy, and a body cannot be copied.
-    let copy = request.body().is_end_stream().then(|| copy(&request));
     let upload = request.body().shared_state();
     let mut sender = ticket.connection.sender.clone();
     let timeout = pool.response_timeout(&request);
@@ -286,19 +286,25 @@ pub(super) async fn send(
         Err(error) => {
             // Perhaps it is only slow; perhaps nobody is there any more.
             ticket.connection.retired.set(true);
-            return Err(SendError::sent(error));
+            return Err(SendError {
+                error,
+                left: again.map_or(Left::Nothing, Left::Sent),
+            });
         }
     };
-    let unsent = failed.take_message().or_else(|| {
-        let refused = is_unprocessed(failed.error());
-        copy.filter(|_| refused)
-    });
-    if unsent.is_some() {
+    let unprocessed = is_unprocessed(failed.error());
+    let left = match (failed.take_message(), again) {
+        (Some(unsent), _) => Left::Unsent(restore(unsent, origin, host)),
+        (None, Some(again)) if unprocessed => Left::Unsent(again),
+        (None, Some(again)) => Left::Sent(again),
+        (None, None) => Left::Nothing,
+    };
+    if matches!(left, Left::Unsent(_)) {
         ticket.connection.retired.set(true);
     }
     Err(SendError {
         error: Fault::Http2(failed.into_error()).into(),
-        unsent: unsent.map(|unsent| restore(unsent, origin, host)),
+        left,
     })
 }
 
@@ -355,6 +361,7 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     copy
 }
 

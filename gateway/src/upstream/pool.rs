@@ -342,7 +342,7 @@ impl Lease {
     /// the pool when request and response are complete; dropping the response's body before its end closes it.
     ///
     /// # Errors
-    /// Why there is no response, and the request where nothing of it was sent.
+    /// Why there is no response, and what is left of the request.
     pub async fn send(
         self,
         request: Request<RequestBody>,

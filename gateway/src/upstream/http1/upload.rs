@@ -11,6 +11,7 @@ use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 
 use crate::forward::body::{RequestBody, UploadState};
+use crate::upstream::Left;
 use crate::upstream::http1::request::{self, Framing};
 use crate::upstream::stream::Stream;
 
@@ -22,8 +23,12 @@ const GATHERED: usize = 16 * 1024;
 
 /// A request that is being sent.
 pub(super) struct Upload {
-    /// The head, and what of the body was read ahead, until the first byte of it is written.
-    unsent: Option<(Parts, Option<Frame<Bytes>>)>,
+    /// The head, and what of the body was read ahead: until the first byte of it is written, and without a body until there is
+    /// a response.
+    kept: Option<(Parts, Option<Frame<Bytes>>)>,
+    /// Whether any byte of it was written.
+    sent: bool,
+    has_body: bool,
     /// What is still to come from the device.
     body: RequestBody,
     framing: Framing,
@@ -59,7 +64,9 @@ impl Upload {
         request::encode(&request, framing, &mut out);
         let (parts, body) = request.into_parts();
         Self {
-            unsent: Some((parts, None)),
+            kept: Some((parts, None)),
+            sent: false,
+            has_body: framing != Framing::None,
             body,
             framing,
             left: match framing {
@@ -81,7 +88,7 @@ impl Upload {
 
     /// Whether nothing of the request was written.
     pub(super) fn is_unsent(&self) -> bool {
-        self.unsent.is_some()
+        !self.sent
     }
 
     /// Whether the request was sent whole.
@@ -94,14 +101,25 @@ impl Upload {
         self.body.state()
     }
 
-    /// The request, if nothing of it was written.
-    pub(super) fn into_unsent(self) -> Option<Request<RequestBody>> {
-        let (parts, ahead) = self.unsent?;
+    /// What is left of the request, of which there is no response.
+    pub(super) fn into_left(self) -> Left<Request<RequestBody>> {
+        let Some((parts, ahead)) = self.kept else {
+            return Left::Nothing;
+        };
         let mut body = self.body;
         if let Some(frame) = ahead {
             body.put_back(frame);
         }
-        Some(Request::from_parts(parts, body))
+        let request = Request::from_parts(parts, body);
+        match self.sent {
+            true => Left::Sent(request),
+            false => Left::Unsent(request),
+        }
+    }
+
+    /// There is a response: the request is not wanted back.
+    pub(super) fn answered(&mut self) {
+        self.kept = None;
     }
 
     /// The buffer, for the next request.
@@ -145,14 +163,14 @@ impl Upload {
                 return Ok(Gathered::Everything);
             }
             // One frame can be put back.
-            if matches!(self.unsent, Some((_, Some(_)))) {
+            if matches!(self.kept, Some((_, Some(_)))) {
                 return Ok(Gathered::Enough);
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Ok(Gathered::Waits),
                 Poll::Ready(frame) => frame.transpose()?,
             };
-            if let (Some((_, ahead)), Some(frame)) = (&mut self.unsent, &frame) {
+            if let (Some((_, ahead)), Some(frame)) = (&mut self.kept, &frame) {
                 *ahead = Some(copy(frame));
             }
             let trailers = match frame.map(Frame::into_data) {
@@ -212,7 +230,10 @@ impl Upload {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.unsent = None;
+            self.sent = true;
+            if self.has_body {
+                self.kept = None;
+            }
             self.advance(written);
         }
         self.out.clear();
