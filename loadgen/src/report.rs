@@ -189,6 +189,21 @@ pub struct SecondOfRun {
     pub p99_ms: Option<f64>,
     /// Longest in milliseconds.
     pub max_ms: Option<f64>,
+    /// Handshakes that the server accepted, by kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<Handshakes>,
+    /// Failures, by kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ErrorCount>,
+    /// Longest schedule lag of the attempts begun in it, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<f64>,
+    /// Share of a core that the busiest shard used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busiest_shard: Option<f64>,
+    /// Response times in microseconds, two significant digits: HdrHistogram, V2 encoding with DEFLATE, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<String>,
 }
 
 /// What the watched processes used in the window.

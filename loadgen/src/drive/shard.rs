@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::connect::Connector;
 use super::exchange::{Connection, Requests};
 use super::open::OpenConnections;
-use super::thread_time::CoreShare;
+use super::thread_time::{CoreShare, ThreadTime};
 use crate::fleet::Device;
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION};
 use crate::measure::{Attempt, Cause, Failure, Moment, Recorder, Second};
@@ -65,6 +65,8 @@ pub(crate) struct Shard {
     budget: RefCell<Budget>,
     recorder: RefCell<Recorder>,
     second: RefCell<Second>,
+    /// When the current second began, and the thread's time then.
+    second_began: Cell<(Instant, ThreadTime)>,
     idle: Notify,
     /// Nothing more is to be released.
     pub(crate) stopping: Cell<bool>,
@@ -93,6 +95,7 @@ impl Shard {
             patience,
             recorder: RefCell::new(Recorder::new()),
             second: RefCell::new(Second::new(0)),
+            second_began: Cell::new((Instant::now(), ThreadTime::now())),
             idle: Notify::new(),
             stopping: Cell::new(false),
             connected_once: Cell::new(false),
@@ -145,24 +148,12 @@ impl Shard {
     pub(crate) fn started(&self, attempt: &Attempt) {
         let lag = attempt.started.saturating_duration_since(attempt.intended);
         self.recorder.borrow_mut().start(attempt.measured, lag);
-        let mut second = self.second.borrow_mut();
-        second.intended += 1;
-        second.started += 1;
+        self.second.borrow_mut().start(lag);
     }
 
     pub(crate) fn finished(&self, attempt: &Attempt, outcome: Result<(), Failure>) {
         self.recorder.borrow_mut().finish(attempt, outcome);
-        let mut second = self.second.borrow_mut();
-        match outcome {
-            Ok(()) => {
-                second.ok += 1;
-                if let Some(time) = attempt.response_time() {
-                    second.record(time);
-                }
-            }
-            Err(_) => second.failed += 1,
-        }
-        drop(second);
+        self.second.borrow_mut().finish(attempt, outcome);
         self.judge_first(outcome);
     }
 
@@ -181,9 +172,7 @@ impl Shard {
 
     pub(crate) fn overflow(&self, measured: bool) {
         self.recorder.borrow_mut().overflow(measured);
-        let mut second = self.second.borrow_mut();
-        second.intended += 1;
-        second.overflow += 1;
+        self.second.borrow_mut().overflow();
     }
 
     /// Hands over one second of the series and begins the next.
@@ -191,6 +180,10 @@ impl Shard {
         let mut second = self.second.replace(Second::new(index + 1));
         second.index = index;
         second.open = self.open.count();
+        let (then, time) = self
+            .second_began
+            .replace((Instant::now(), ThreadTime::now()));
+        second.busiest_shard = time.shares_since(then).running;
         self.tell(Message::Second(Box::new(second)));
     }
 

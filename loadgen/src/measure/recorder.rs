@@ -57,6 +57,14 @@ pub struct Handshakes {
     pub resumed: u64,
 }
 
+impl AddAssign for Handshakes {
+    fn add_assign(&mut self, other: Handshakes) {
+        self.full += other.full;
+        self.full_hrr += other.full_hrr;
+        self.resumed += other.resumed;
+    }
+}
+
 /// What became of the wish to resume.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resumption {
@@ -328,9 +336,7 @@ impl Tally {
 
     fn merge(&mut self, other: &Tally) {
         self.counts += other.counts;
-        self.handshakes.full += other.handshakes.full;
-        self.handshakes.full_hrr += other.handshakes.full_hrr;
-        self.handshakes.resumed += other.handshakes.resumed;
+        self.handshakes += other.handshakes;
         self.resumption.wanted += other.resumption.wanted;
         self.resumption.offered += other.resumption.offered;
         self.resumption.accepted += other.resumption.accepted;

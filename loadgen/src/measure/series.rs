@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::attempt::{Attempt, HandshakeKind};
+use super::outcome::Failure;
+use super::recorder::Handshakes;
+
 /// What happened in one second.
 #[derive(Debug, Clone)]
 pub struct Second {
@@ -22,6 +26,14 @@ pub struct Second {
     pub overflow: u64,
     /// Connections open at its end.
     pub open: u64,
+    /// Handshakes that the server accepted, by kind.
+    pub handshakes: Handshakes,
+    /// Failures, by kind.
+    pub failures: BTreeMap<Failure, u64>,
+    /// Longest schedule lag of the attempts begun in it.
+    pub lag: Duration,
+    /// Share of a core that the busiest shard used.
+    pub busiest_shard: f64,
     /// Response times of the attempts completed in it, in microseconds, two significant digits.
     pub response: Histogram<u32>,
 }
@@ -42,12 +54,53 @@ impl Second {
             failed: 0,
             overflow: 0,
             open: 0,
+            handshakes: Handshakes::default(),
+            failures: BTreeMap::new(),
+            lag: Duration::ZERO,
+            busiest_shard: 0.0,
             response,
         }
     }
 
+    /// An attempt begins, `lag` after its intended start.
+    pub fn start(&mut self, lag: Duration) {
+        self.intended += 1;
+        self.started += 1;
+        self.lag = self.lag.max(lag);
+    }
+
+    /// An arrival found no free device.
+    pub fn overflow(&mut self) {
+        self.intended += 1;
+        self.overflow += 1;
+    }
+
+    /// An attempt has its outcome.
+    pub fn finish(&mut self, attempt: &Attempt, outcome: Result<(), Failure>) {
+        match outcome {
+            Ok(()) => {
+                self.ok += 1;
+                if let Some(response) = attempt.response_time() {
+                    self.record(response);
+                }
+            }
+            Err(failure) => {
+                self.failed += 1;
+                *self.failures.entry(failure).or_default() += 1;
+            }
+        }
+        if attempt.accepted.is_some() {
+            match attempt.handshake {
+                Some(HandshakeKind::Full) => self.handshakes.full += 1,
+                Some(HandshakeKind::FullHrr) => self.handshakes.full_hrr += 1,
+                Some(HandshakeKind::Resumed) => self.handshakes.resumed += 1,
+                None => {}
+            }
+        }
+    }
+
     /// Records the response time of a completed attempt.
-    pub fn record(&mut self, response: Duration) {
+    fn record(&mut self, response: Duration) {
         let microseconds = u64::try_from(response.as_micros()).unwrap_or(u64::MAX);
         self.response.saturating_record(microseconds.max(1));
     }
@@ -59,6 +112,12 @@ impl Second {
         self.failed += other.failed;
         self.overflow += other.overflow;
         self.open += other.open;
+        self.handshakes += other.handshakes;
+        for (failure, count) in &other.failures {
+            *self.failures.entry(*failure).or_default() += count;
+        }
+        self.lag = self.lag.max(other.lag);
+        self.busiest_shard = self.busiest_shard.max(other.busiest_shard);
         // Cannot fail: both have the same bounds.
         let _ = self.response.add(&other.response);
     }

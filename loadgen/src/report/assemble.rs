@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{
     BeforeWindow, Counts, ErrorCount, Handshakes, Host, Metric, Resumption, Run, RunResult, SCHEMA,
-    SecondOfRun, ThresholdOutcome, Unit, Validity, WatchedProcess,
+    SecondOfRun, ThresholdOutcome, Unit, Validity, WatchedProcess, metric,
 };
 use crate::measure::health::{Evidence, judge};
 use crate::measure::recorder::{self, OperationSamples, Tally, new_histogram};
@@ -49,12 +49,12 @@ impl RunResult {
             } else {
                 0.0
             },
-            handshakes: recorder.window.into(),
+            handshakes: recorder.window.handshakes.into(),
             resumption: recorder.window.into(),
             open_connections_at_end: measurement.open_at_end,
             before_window: BeforeWindow {
                 counts: recorder.before.counts.into(),
-                handshakes: recorder.before.into(),
+                handshakes: recorder.before.handshakes.into(),
                 resumption: recorder.before.into(),
                 errors: errors(&recorder.failures_before),
             },
@@ -189,6 +189,13 @@ fn of_second(second: &Second, warmup: Duration) -> SecondOfRun {
         p50_ms: milliseconds(0.5),
         p99_ms: milliseconds(0.99),
         max_ms: milliseconds(1.0),
+        handshakes: Some(second.handshakes.into()),
+        errors: errors(&second.failures),
+        lag_ms: Some(second.lag.as_secs_f64() * 1e3),
+        busiest_shard: Some(second.busiest_shard),
+        histogram: (!second.response.is_empty())
+            .then(|| metric::encode(&second.response))
+            .flatten(),
     }
 }
 
@@ -247,12 +254,12 @@ impl From<recorder::Counts> for Counts {
     }
 }
 
-impl From<Tally> for Handshakes {
-    fn from(tally: Tally) -> Handshakes {
+impl From<recorder::Handshakes> for Handshakes {
+    fn from(handshakes: recorder::Handshakes) -> Handshakes {
         Handshakes {
-            full: tally.handshakes.full,
-            full_hrr: tally.handshakes.full_hrr,
-            resumed: tally.handshakes.resumed,
+            full: handshakes.full,
+            full_hrr: handshakes.full_hrr,
+            resumed: handshakes.resumed,
         }
     }
 }

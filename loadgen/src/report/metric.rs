@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use hdrhistogram::{Counter, Histogram};
 use serde::{Deserialize, Serialize};
 
 /// The quantiles that are written out.
@@ -49,6 +49,21 @@ pub struct Quantile {
     pub value: u64,
 }
 
+/// A histogram as results hold it; `None` only where it is larger than its format allows.
+pub fn encode<T: Counter>(histogram: &Histogram<T>) -> Option<String> {
+    let mut encoded = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut encoded)
+        .ok()?;
+    Some(STANDARD.encode(encoded))
+}
+
+/// The histogram in such a text; `None` if it is damaged.
+pub fn decode<T: Counter>(text: &str) -> Option<Histogram<T>> {
+    let bytes = STANDARD.decode(text).ok()?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
+}
+
 impl Metric {
     /// The metric of a histogram of values in `unit`; `None` if it is empty.
     pub fn new(
@@ -60,10 +75,6 @@ impl Metric {
         if histogram.is_empty() {
             return None;
         }
-        let mut encoded = Vec::new();
-        V2DeflateSerializer::new()
-            .serialize(histogram, &mut encoded)
-            .ok()?;
         Some(Metric {
             name: name.to_owned(),
             operation: operation.to_owned(),
@@ -77,14 +88,13 @@ impl Metric {
                     value: histogram.value_at_quantile(*quantile).min(histogram.max()),
                 })
                 .collect(),
-            histogram: STANDARD.encode(encoded),
+            histogram: encode(histogram)?,
         })
     }
 
     /// The histogram, for merging and for quantiles that are not written out; `None` if it is damaged.
     pub fn decode(&self) -> Option<Histogram<u64>> {
-        let bytes = STANDARD.decode(&self.histogram).ok()?;
-        Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
+        decode(&self.histogram)
     }
 
     /// A quantile in the metric's unit.
