@@ -38,7 +38,7 @@ pub use error::RunError;
 pub use stop::{Stop, StopHandle, stop_channel};
 
 use crate::fleet::load;
-use crate::measure::process::{Look, steal_share, steal_ticks};
+use crate::measure::process::{Look, MachineTime};
 use crate::measure::{Health, Measurement, Recorder, Second, Series, Watcher};
 use crate::plan::{Limit, Pace, Plan, Share, part_of};
 use connect::Connector;
@@ -153,14 +153,14 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             match self.next_until(wait_until)? {
                 Some(Message::Drained { open, core }) => drained.push((open, core)),
                 Some(_) => {}
-                None => looked = Some((watcher.look(), steal_ticks(), SystemTime::now())),
+                None => looked = Some((watcher.look(), MachineTime::now(), SystemTime::now())),
             }
         }
         let ended = Instant::now();
-        let (start_look, steal_at_start, started_at) =
-            looked.unwrap_or_else(|| (before.clone(), None, SystemTime::now()));
+        let (start_look, machine_at_start, started_at) =
+            looked.unwrap_or_else(|| (before.clone(), MachineTime::default(), SystemTime::now()));
         let end_look = watcher.look();
-        let steal = steal_share(steal_at_start, steal_ticks());
+        let machine = MachineTime::now();
         let _ = stage.send(Stage::Close);
 
         let mut recorder = Recorder::new();
@@ -189,7 +189,11 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             health: Health {
                 shard_cpu_shares: drained.iter().map(|(_, core)| core.running).collect(),
                 shard_waiting_shares: drained.iter().map(|(_, core)| core.waiting).collect(),
-                steal_share: steal,
+                steal_share: machine.steal_share_since(&machine_at_start),
+                throttled_share: machine.throttled_share_since(
+                    &machine_at_start,
+                    ended.saturating_duration_since(window_start) * shards as u32,
+                ),
             },
             watched: None,
             interrupted,

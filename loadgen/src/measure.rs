@@ -4,6 +4,7 @@
 //! `report`.
 
 pub mod attempt;
+pub mod control_group;
 pub mod health;
 pub mod outcome;
 pub mod process;
@@ -11,8 +12,9 @@ pub mod recorder;
 pub mod series;
 
 pub use attempt::{Attempt, HandshakeKind};
+pub use control_group::ControlGroup;
 pub use health::{Health, Verdict};
-pub use outcome::{Cause, Failure, LocalCause, Moment};
+pub use outcome::{Cause, Failure, IdentityFault, LocalCause, Moment};
 pub use process::{Watched, Watcher};
 pub use recorder::{Counts, Recorder};
 pub use series::{Second, Series};

@@ -87,6 +87,9 @@ pub struct Validity {
     pub shard_waiting_shares: Vec<f64>,
     /// Share of the machine's time taken by the hypervisor.
     pub steal_share: Option<f64>,
+    /// Share of the window in which the control group's CPU quota kept the generator from running; `None` without a quota.
+    #[serde(default)]
+    pub throttled_share: Option<f64>,
 }
 
 /// How many attempts came how far. `intended = started + overflow`; `started = ok + refused_as_expected + failed`.
@@ -152,7 +155,7 @@ pub struct BeforeWindow {
 /// One kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorCount {
-    /// `refused`, `refused_server`, `connect`, `reset`, `closed`, `timeout`, `status`, `protocol`, `local`, `abandoned`.
+    /// As [`Cause::class`](crate::measure::Cause::class) names it.
     pub class: String,
     /// Alert name, HTTP status, or what was lacking; may be empty.
     pub code: String,

@@ -1,4 +1,15 @@
 //! One attempt: when each of its steps happened.
+//!
+//! ```text
+//! intended ─▶ started ─▶ tcp_done ─▶ client_finished ─▶ accepted ─▶ first_byte ─▶ done
+//! ╰──lag────╯╰──tcp────╯╰─handshake─╯╰──acceptance──╯
+//!                                    ╰────────first byte─────────╯╰──transfer──╯
+//! ╰──────────────────────────────response time──────────────────────────────────╯
+//!            ╰───────────────────service time───────────────────────────────────╯
+//! ```
+//!
+//! On a connection that was open already the first byte is awaited from `started`. Acceptance and first byte coincide unless the server
+//! sends a session ticket first (TLS 1.3).
 
 use std::time::{Duration, Instant};
 

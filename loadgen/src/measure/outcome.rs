@@ -36,6 +36,16 @@ pub enum Cause {
     GaveUp,
     /// The response's status is not 2xx.
     Status(u16),
+    /// An MQTT server said no: a CONNACK return code of MQTT 3.1.1 (section 3.2.2.3), or a reason code of MQTT 5 (section 2.4).
+    MqttReason(u8),
+    /// A WebSocket server closed with this code (RFC 6455 section 7.4) before the exchange was complete.
+    WebSocketClose(u16),
+    /// What came back is well formed, and not what was sent or asked for.
+    WrongContent,
+    /// The server takes the device for another, or for none.
+    Identity(IdentityFault),
+    /// A device that had to be refused was served.
+    NotRefused,
     /// The response is not what the protocol allows.
     Protocol,
     /// This machine ran out of something.
@@ -53,6 +63,15 @@ pub enum ServerFault {
     Tls,
     /// It did not choose the wanted protocol by ALPN (RFC 7301).
     Alpn,
+}
+
+/// How the identity that the server echoes differs from the one in the device's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IdentityFault {
+    /// It is another's.
+    Mismatch,
+    /// There is none where the plan says that it is.
+    Absent,
 }
 
 /// What this machine ran out of.
@@ -101,6 +120,11 @@ impl Cause {
             Cause::Timeout => "timeout",
             Cause::GaveUp => "gave_up",
             Cause::Status(_) => "status",
+            Cause::MqttReason(_) => "mqtt",
+            Cause::WebSocketClose(_) => "websocket",
+            Cause::WrongContent => "wrong_content",
+            Cause::Identity(_) => "identity",
+            Cause::NotRefused => "not_refused",
             Cause::Protocol => "protocol",
             Cause::Local(_) => "local",
             Cause::Abandoned => "abandoned",
@@ -119,6 +143,11 @@ impl Cause {
             Cause::ConnectRefused => "refused".to_owned(),
             Cause::Unreachable => "unreachable".to_owned(),
             Cause::Status(status) => status.to_string(),
+            Cause::MqttReason(reason) => mqtt_reason_name(reason)
+                .map_or_else(|| format!("reason {reason:#04x}"), str::to_owned),
+            Cause::WebSocketClose(code) => code.to_string(),
+            Cause::Identity(IdentityFault::Mismatch) => "mismatch".to_owned(),
+            Cause::Identity(IdentityFault::Absent) => "absent".to_owned(),
             Cause::Local(LocalCause::Descriptors) => "descriptors".to_owned(),
             Cause::Local(LocalCause::Addresses) => "addresses".to_owned(),
             Cause::Local(LocalCause::Memory) => "memory".to_owned(),
@@ -127,12 +156,15 @@ impl Cause {
             | Cause::Closed
             | Cause::Timeout
             | Cause::GaveUp
+            | Cause::WrongContent
+            | Cause::NotRefused
             | Cause::Protocol
             | Cause::Abandoned => String::new(),
         }
     }
 
-    /// Who said no: `received` from the server, `sent` by this side, or `local` to this machine.
+    /// Where the failure came from: `received` from the server, `sent` (this side refused what the server did), or `local` to
+    /// this machine.
     pub fn direction(self) -> &'static str {
         match self {
             Cause::Refused(_)
@@ -140,6 +172,11 @@ impl Cause {
             | Cause::Reset
             | Cause::Closed
             | Cause::Status(_)
+            | Cause::MqttReason(_)
+            | Cause::WebSocketClose(_)
+            | Cause::WrongContent
+            | Cause::Identity(_)
+            | Cause::NotRefused
             | Cause::Unreachable => "received",
             Cause::RefusedServer(_) | Cause::Protocol => "sent",
             Cause::Timeout | Cause::GaveUp | Cause::Local(_) | Cause::Abandoned => "local",
@@ -200,6 +237,53 @@ pub fn alert_name(alert: u8) -> Option<&'static str> {
     })
 }
 
+/// The name of an MQTT reason: of MQTT 5 (section 2.4) from 0x80 on, of MQTT 3.1.1's CONNACK (section 3.2.2.3) below.
+pub fn mqtt_reason_name(reason: u8) -> Option<&'static str> {
+    Some(match reason {
+        1 => "unacceptable_protocol_version",
+        2 => "identifier_rejected",
+        3 => "server_unavailable",
+        4 => "bad_user_name_or_password",
+        5 => "not_authorized",
+        0x80 => "unspecified_error",
+        0x81 => "malformed_packet",
+        0x82 => "protocol_error",
+        0x83 => "implementation_specific_error",
+        0x84 => "unsupported_protocol_version",
+        0x85 => "client_identifier_not_valid",
+        0x86 => "bad_user_name_or_password",
+        0x87 => "not_authorized",
+        0x88 => "server_unavailable",
+        0x89 => "server_busy",
+        0x8a => "banned",
+        0x8b => "server_shutting_down",
+        0x8c => "bad_authentication_method",
+        0x8d => "keep_alive_timeout",
+        0x8e => "session_taken_over",
+        0x8f => "topic_filter_invalid",
+        0x90 => "topic_name_invalid",
+        0x91 => "packet_identifier_in_use",
+        0x92 => "packet_identifier_not_found",
+        0x93 => "receive_maximum_exceeded",
+        0x94 => "topic_alias_invalid",
+        0x95 => "packet_too_large",
+        0x96 => "message_rate_too_high",
+        0x97 => "quota_exceeded",
+        0x98 => "administrative_action",
+        0x99 => "payload_format_invalid",
+        0x9a => "retain_not_supported",
+        0x9b => "qos_not_supported",
+        0x9c => "use_another_server",
+        0x9d => "server_moved",
+        0x9e => "shared_subscriptions_not_supported",
+        0x9f => "connection_rate_exceeded",
+        0xa0 => "maximum_connect_time",
+        0xa1 => "subscription_identifiers_not_supported",
+        0xa2 => "wildcard_subscriptions_not_supported",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,5 +304,21 @@ mod tests {
         };
         assert_eq!(failure.to_string(), "timeout at tcp");
         assert_eq!(Cause::Refused(200).code(), "alert 200");
+    }
+
+    #[test]
+    fn reasons_of_the_protocols_above_tls_keep_their_codes() {
+        let describe = |cause| {
+            let moment = Moment::FirstByte;
+            Failure { cause, moment }.to_string()
+        };
+        let refused = describe(Cause::MqttReason(0x87));
+        assert_eq!(refused, "mqtt not_authorized at first_byte");
+        let unknown = describe(Cause::MqttReason(0xfe));
+        assert_eq!(unknown, "mqtt reason 0xfe at first_byte");
+        let closed = describe(Cause::WebSocketClose(1011));
+        assert_eq!(closed, "websocket 1011 at first_byte");
+        let another = describe(Cause::Identity(IdentityFault::Mismatch));
+        assert_eq!(another, "identity mismatch at first_byte");
     }
 }

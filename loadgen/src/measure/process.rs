@@ -1,8 +1,11 @@
-//! CPU time and memory of the watched processes, and the machine's steal time, from `/proc`.
+//! CPU time and memory of the watched processes, and the time that this machine did not have, from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::time::Duration;
+
+use super::control_group::ControlGroup;
 
 /// What one look at processes shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -152,9 +155,38 @@ fn resident_from_statm(text: &str) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// (steal, all) clock ticks of this machine since it started.
-pub fn steal_ticks() -> Option<(u64, u64)> {
-    steal_from_stat(&fs::read_to_string("/proc/stat").ok()?)
+/// What this machine had given away by some moment, and for how long a quota had held this process up.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MachineTime {
+    /// (steal, all) clock ticks since the machine started.
+    ticks: Option<(u64, u64)>,
+    throttled: Option<Duration>,
+}
+
+impl MachineTime {
+    /// By now.
+    pub fn now() -> MachineTime {
+        MachineTime {
+            ticks: fs::read_to_string("/proc/stat")
+                .ok()
+                .and_then(|text| steal_from_stat(&text)),
+            throttled: ControlGroup::own().and_then(|group| group.throttled()),
+        }
+    }
+
+    /// The share of the machine's time since `start` that the hypervisor gave to others.
+    pub fn steal_share_since(&self, start: &MachineTime) -> Option<f64> {
+        let ((steal_start, all_start), (steal_end, all_end)) = (start.ticks?, self.ticks?);
+        let all = all_end.checked_sub(all_start).filter(|ticks| *ticks > 0)?;
+        Some(steal_end.saturating_sub(steal_start) as f64 / all as f64)
+    }
+
+    /// The share of `thread_time` (that of all threads together) since `start` for which the quota held this process up.
+    pub fn throttled_share_since(&self, start: &MachineTime, thread_time: Duration) -> Option<f64> {
+        let throttled = self.throttled?.saturating_sub(start.throttled?);
+        (!thread_time.is_zero())
+            .then(|| (throttled.as_secs_f64() / thread_time.as_secs_f64()).min(1.0))
+    }
 }
 
 fn steal_from_stat(text: &str) -> Option<(u64, u64)> {
@@ -171,13 +203,6 @@ fn steal_from_stat(text: &str) -> Option<(u64, u64)> {
     Some((*fields.get(7)?, fields.iter().sum()))
 }
 
-/// The share of steal between two readings.
-pub fn steal_share(start: Option<(u64, u64)>, end: Option<(u64, u64)>) -> Option<f64> {
-    let ((steal_start, all_start), (steal_end, all_end)) = (start?, end?);
-    let all = all_end.checked_sub(all_start).filter(|ticks| *ticks > 0)?;
-    Some(steal_end.saturating_sub(steal_start) as f64 / all as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,8 +216,17 @@ mod tests {
         assert_eq!(pages, 25 * rustix::param::page_size() as u64);
         let stat = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 0\n";
         assert_eq!(steal_from_stat(stat), Some((8, 36)));
-        assert_eq!(steal_share(Some((0, 100)), Some((5, 200))), Some(0.05));
-        assert_eq!(steal_share(Some((0, 100)), Some((0, 100))), None);
+        let time = |ticks, milliseconds| MachineTime {
+            ticks: Some(ticks),
+            throttled: Some(Duration::from_millis(milliseconds)),
+        };
+        let (start, end) = (time((0, 100), 10), time((5, 200), 60));
+        assert_eq!(end.steal_share_since(&start), Some(0.05));
+        assert_eq!(start.steal_share_since(&start), None);
+        let second = Duration::from_secs(1);
+        assert_eq!(end.throttled_share_since(&start, second), Some(0.05));
+        let unknown = MachineTime::default();
+        assert_eq!(end.throttled_share_since(&unknown, second), None);
     }
 
     fn look(threads: &[(u32, u64)], process_nanoseconds: u64) -> Look {

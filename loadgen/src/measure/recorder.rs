@@ -89,8 +89,12 @@ pub struct OperationSamples {
     pub tcp: Histogram<u64>,
     /// TCP connection to the client's last handshake flight.
     pub handshake: Histogram<u64>,
+    /// The client's last handshake flight to the first sign that the server has accepted it.
+    pub acceptance: Histogram<u64>,
     /// Handshake finished (or request started) to the first byte.
     pub first_byte: Histogram<u64>,
+    /// First byte to complete response.
+    pub transfer: Histogram<u64>,
     /// Bytes sent on the TCP connection until the response was complete.
     pub bytes_sent: Histogram<u64>,
     /// Bytes received on it until then.
@@ -123,6 +127,8 @@ pub struct Recorder {
     pub request: Option<Box<OperationSamples>>,
     /// Actual minus intended start of what the schedule released, in microseconds.
     pub schedule_lag: Histogram<u64>,
+    /// Intended start to the outcome of attempts that failed, in microseconds: what the response times do not show.
+    pub failure_time: Histogram<u64>,
     /// Failures in the measured window.
     pub failures: BTreeMap<Failure, u64>,
     /// Failures before it.
@@ -156,7 +162,9 @@ impl OperationSamples {
             service: new_histogram(),
             tcp: new_histogram(),
             handshake: new_histogram(),
+            acceptance: new_histogram(),
             first_byte: new_histogram(),
+            transfer: new_histogram(),
             bytes_sent: new_histogram(),
             bytes_received: new_histogram(),
         })
@@ -167,7 +175,9 @@ impl OperationSamples {
         merge(&mut self.service, &other.service);
         merge(&mut self.tcp, &other.tcp);
         merge(&mut self.handshake, &other.handshake);
+        merge(&mut self.acceptance, &other.acceptance);
         merge(&mut self.first_byte, &other.first_byte);
+        merge(&mut self.transfer, &other.transfer);
         merge(&mut self.bytes_sent, &other.bytes_sent);
         merge(&mut self.bytes_received, &other.bytes_received);
     }
@@ -191,10 +201,16 @@ impl OperationSamples {
             attempt.client_finished,
         );
         between(
+            &mut self.acceptance,
+            attempt.client_finished,
+            attempt.accepted,
+        );
+        between(
             &mut self.first_byte,
             attempt.client_finished.or(started),
             attempt.first_byte,
         );
+        between(&mut self.transfer, attempt.first_byte, attempt.done);
         self.bytes_sent.saturating_record(attempt.bytes_sent);
         self.bytes_received
             .saturating_record(attempt.bytes_received);
@@ -217,6 +233,7 @@ impl Recorder {
             resumed: None,
             request: None,
             schedule_lag: new_histogram(),
+            failure_time: new_histogram(),
             failures: BTreeMap::new(),
             failures_before: BTreeMap::new(),
         }
@@ -259,7 +276,12 @@ impl Recorder {
                     .record(attempt);
             }
             Ok(()) => {}
-            Err(failure) => *failures.entry(failure).or_default() += 1,
+            Err(failure) => {
+                *failures.entry(failure).or_default() += 1;
+                if attempt.measured {
+                    record(&mut self.failure_time, attempt.intended.elapsed());
+                }
+            }
         }
     }
 
@@ -292,6 +314,7 @@ impl Recorder {
             }
         }
         merge(&mut self.schedule_lag, &other.schedule_lag);
+        merge(&mut self.failure_time, &other.failure_time);
         for (failure, count) in &other.failures {
             *self.failures.entry(*failure).or_default() += count;
         }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::measure::health::{Evidence, judge};
 use crate::measure::recorder::{self, OperationSamples, Tally, new_histogram};
-use crate::measure::{Cause, Failure, Measurement, Recorder, Second, Watched};
+use crate::measure::{Cause, Failure, LocalCause, Measurement, Recorder, Second, Watched};
 use crate::plan::threshold::Subject;
 use crate::plan::{Pace, Plan, Threshold};
 
@@ -42,6 +42,7 @@ impl RunResult {
                 shard_cpu_shares: measurement.health.shard_cpu_shares.clone(),
                 shard_waiting_shares: measurement.health.shard_waiting_shares.clone(),
                 steal_share: measurement.health.steal_share,
+                throttled_share: measurement.health.throttled_share,
             },
             counts,
             rate_per_second: if window_seconds > 0.0 {
@@ -84,6 +85,7 @@ fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
     let recorder = &measurement.recorder;
     let counts = recorder.window.counts;
     Evidence {
+        window: measurement.window,
         open_model: matches!(plan.pace, Pace::Open { .. }),
         lag_p99: Duration::from_micros(recorder.schedule_lag.value_at_quantile(0.99)),
         busiest_shard: largest(&measurement.health.shard_cpu_shares),
@@ -91,12 +93,8 @@ fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
         steal_share: measurement.health.steal_share,
         intended: counts.intended,
         overflow: counts.overflow,
-        local_failures: recorder
-            .failures
-            .iter()
-            .filter(|(failure, _)| matches!(failure.cause, Cause::Local(_)))
-            .map(|(_, count)| count)
-            .sum(),
+        throttled_share: measurement.health.throttled_share,
+        local_failures: local_failures(recorder),
         unprepared: measurement.unprepared,
         vanished: measurement
             .watched
@@ -105,6 +103,16 @@ fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
             .unwrap_or_default(),
         interrupted: measurement.interrupted,
     }
+}
+
+fn local_failures(recorder: &Recorder) -> BTreeMap<LocalCause, u64> {
+    let mut by_cause = BTreeMap::new();
+    for (failure, count) in &recorder.failures {
+        if let Cause::Local(cause) = failure.cause {
+            *by_cause.entry(cause).or_default() += count;
+        }
+    }
+    by_cause
 }
 
 fn largest(shares: &[f64]) -> f64 {
@@ -120,12 +128,14 @@ fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
         ("resumed", &recorder.resumed),
         ("request", &recorder.request),
     ];
-    let pick: [(&str, Unit, Pick); 7] = [
+    let pick: [(&str, Unit, Pick); 9] = [
         ("response_time", Unit::Microseconds, |of| &of.response),
         ("service_time", Unit::Microseconds, |of| &of.service),
         ("tcp_connect", Unit::Microseconds, |of| &of.tcp),
         ("handshake", Unit::Microseconds, |of| &of.handshake),
+        ("acceptance", Unit::Microseconds, |of| &of.acceptance),
         ("first_byte", Unit::Microseconds, |of| &of.first_byte),
+        ("transfer", Unit::Microseconds, |of| &of.transfer),
         ("bytes_sent", Unit::Bytes, |of| &of.bytes_sent),
         ("bytes_received", Unit::Bytes, |of| &of.bytes_received),
     ];
@@ -154,6 +164,12 @@ fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
             &recorder.schedule_lag,
         ));
     }
+    metrics.extend(Metric::new(
+        "failure_time",
+        "all",
+        Unit::Microseconds,
+        &recorder.failure_time,
+    ));
     metrics
 }
 

@@ -23,8 +23,8 @@ pub enum Unit {
 /// Samples of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// `response_time`, `service_time`, `tcp_connect`, `handshake`, `first_byte`, `bytes_sent`, `bytes_received` or
-    /// `schedule_lag`.
+    /// `response_time`, `service_time`, `tcp_connect`, `handshake`, `acceptance`, `first_byte`, `transfer`, `bytes_sent`,
+    /// `bytes_received`, `schedule_lag` or `failure_time`.
     pub name: String,
     /// `all`, `full`, `resumed` or `request` (on an open connection).
     pub operation: String,

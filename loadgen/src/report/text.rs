@@ -130,7 +130,7 @@ fn write_metrics(out: &mut String, result: &RunResult) -> fmt::Result {
         .collect();
     // With one operation only, its rows say the same as those of all.
     let says_more = |metric: &&Metric| {
-        metric.operation != "all" || operations.len() != 1 || metric.name == "schedule_lag"
+        metric.operation != "all" || operations.len() != 1 || is_of_no_operation(metric)
     };
     for (unit, heading) in [
         (Unit::Microseconds, "milliseconds"),
@@ -156,8 +156,13 @@ fn write_metrics(out: &mut String, result: &RunResult) -> fmt::Result {
     Ok(())
 }
 
+/// Whether it is about attempts whatever they did.
+fn is_of_no_operation(metric: &Metric) -> bool {
+    matches!(metric.name.as_str(), "schedule_lag" | "failure_time")
+}
+
 fn write_metric(out: &mut String, metric: &Metric) -> fmt::Result {
-    let label = if metric.name == "schedule_lag" {
+    let label = if is_of_no_operation(metric) {
         metric.name.clone()
     } else {
         format!("{} {}", metric.operation, metric.name)
