@@ -324,12 +324,12 @@ fn settle(plan: &Plan) -> Result<Settled, RunError> {
                 devices,
             });
         }
-        Pace::Closed { connections } if !plan.mode.holds_connections() => connections,
+        Pace::Closed { connections } if !plan.activity().keeps_open() => connections,
         _ => devices,
     };
     let most = plan
         .max_in_flight
-        .filter(|_| !plan.mode.holds_connections())
+        .filter(|_| !plan.activity().keeps_open())
         .map_or(most, |bound| most.min(bound));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shards = plan.shards.unwrap_or(cores).clamp(

@@ -10,6 +10,7 @@ pub mod source;
 pub mod target;
 pub mod threshold;
 pub mod workload;
+pub mod written;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +22,10 @@ pub use distance::Distances;
 pub use source::SourceAddresses;
 pub use target::Target;
 pub use threshold::Threshold;
-pub use workload::{Action, Actions, Connect, Mode};
+pub use workload::{
+    Action, Actions, Activity, ActivityError, Close, Connect, Exchange, Mode, Say, Telemetry,
+    TelemetryTimes,
+};
 
 /// Everything that a run is told. Saved as `choices` in the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,7 +47,7 @@ pub struct Plan {
     pub warmup: Duration,
     /// Size of a telemetry body.
     pub payload_bytes: usize,
-    /// HTTP version offered (by ALPN) and spoken.
+    /// What is offered by ALPN and spoken.
     pub protocol: Protocol,
     /// TLS version offered.
     pub tls: TlsVersion,
@@ -104,7 +108,7 @@ pub enum Limit {
     Count(u64),
 }
 
-/// HTTP version.
+/// What is spoken inside TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
@@ -112,6 +116,48 @@ pub enum Protocol {
     Http1,
     /// HTTP/2, one request at a time per connection.
     H2,
+    /// WebSocket (RFC 6455) over HTTP/1.1.
+    Websocket,
+    /// MQTT 3.1.1.
+    Mqtt,
+    /// MQTT 5.
+    Mqtt5,
+    /// Nothing.
+    Tls,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Protocol; 6] = [
+        Protocol::Http1,
+        Protocol::H2,
+        Protocol::Websocket,
+        Protocol::Mqtt,
+        Protocol::Mqtt5,
+        Protocol::Tls,
+    ];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::H2 => "HTTP/2",
+            Protocol::Websocket => "WebSocket",
+            Protocol::Mqtt => "MQTT 3.1.1",
+            Protocol::Mqtt5 => "MQTT 5",
+            Protocol::Tls => "TLS alone",
+        }
+    }
+
+    /// The name offered by ALPN (RFC 7301), as IANA has registered it; `None` offers nothing.
+    pub fn alpn(self) -> Option<&'static str> {
+        match self {
+            Protocol::Http1 | Protocol::Websocket => Some("http/1.1"),
+            Protocol::H2 => Some("h2"),
+            Protocol::Mqtt | Protocol::Mqtt5 => Some("mqtt"),
+            Protocol::Tls => None,
+        }
+    }
 }
 
 /// TLS version.
@@ -167,6 +213,13 @@ impl Plan {
             watch_pids: Vec::new(),
             thresholds: Vec::new(),
         }
+    }
+}
+
+impl Plan {
+    /// What each arrival does.
+    pub fn activity(&self) -> Activity {
+        self.mode.activity(self.protocol, self.payload_bytes as u64)
     }
 }
 

@@ -57,7 +57,7 @@ impl Shard {
             Err(_) => return (None, Err(failure(late, attempt))),
         };
         let observation = Rc::clone(&connection.observation);
-        let exchange = connection.exchange(self.requests.make(action.post));
+        let exchange = connection.exchange(self.requests.make(action.say));
         let exchange = timeout_at(deadline.into(), exchange);
         let result = tokio::select! {
             result = exchange => result.unwrap_or(Err(Cause::Timeout)),

@@ -14,7 +14,7 @@ use super::observed::{Observation, Observed};
 use super::open::OpenConnections;
 use super::payload::Payload;
 use crate::measure::{Attempt, Cause};
-use crate::plan::{Plan, Protocol};
+use crate::plan::{self, Exchange, Plan, Protocol, Say};
 
 /// Read buffer of an HTTP/1.1 connection in bytes: response heads are small, and idle devices are many.
 const READ_BUFFER: usize = 4096;
@@ -86,6 +86,9 @@ impl Connection {
                 });
                 (Sender::Http2(sender), task)
             }
+            Protocol::Websocket | Protocol::Mqtt | Protocol::Mqtt5 | Protocol::Tls => {
+                return Err(Cause::Protocol);
+            }
         };
         Ok(Connection {
             sender,
@@ -156,45 +159,61 @@ fn cause(observation: &Observation) -> Cause {
 /// The requests of a run, made once and copied cheaply.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    uri: Uri,
     headers: HeaderMap,
-    payload_bytes: u64,
+    opening: Template,
+    message: Template,
+}
+
+#[derive(Debug)]
+struct Template {
+    uri: Uri,
+    send_bytes: u64,
 }
 
 impl Requests {
     /// The plan's requests; `None` if its target does not make a URI.
     pub(crate) fn new(plan: &Plan) -> Option<Requests> {
+        let (Exchange::Http1(http) | Exchange::H2(http)) = plan.activity().exchange else {
+            return None;
+        };
         let authority = plan.target.authority();
         let mut headers = HeaderMap::new();
         headers.insert(
             header::USER_AGENT,
             HeaderValue::from_static(concat!("loadgen/", env!("CARGO_PKG_VERSION"))),
         );
-        let uri = match plan.protocol {
-            Protocol::Http1 => {
-                headers.insert(header::HOST, HeaderValue::from_str(&authority).ok()?);
-                plan.target.path.parse().ok()?
-            }
-            Protocol::H2 => format!("https://{authority}{}", plan.target.path)
-                .parse()
-                .ok()?,
+        if plan.protocol == Protocol::Http1 {
+            headers.insert(header::HOST, HeaderValue::from_str(&authority).ok()?);
+        }
+        let template = |request: &plan::workload::exchange::Request| {
+            let path = request.path.as_deref().unwrap_or(&plan.target.path);
+            let uri = match plan.protocol {
+                Protocol::H2 => format!("https://{authority}{path}").parse(),
+                _ => path.parse(),
+            };
+            Some(Template {
+                uri: uri.ok()?,
+                send_bytes: request.send_bytes,
+            })
         };
         Some(Requests {
-            uri,
             headers,
-            payload_bytes: plan.payload_bytes as u64,
+            opening: template(&http.opening)?,
+            message: template(&http.message)?,
         })
     }
 
-    /// A telemetry POST, or a GET without body; with nothing to post it is a GET too.
-    pub(crate) fn make(&self, post: bool) -> Request<Payload> {
-        let post = post && self.payload_bytes > 0;
-        let length = if post { self.payload_bytes } else { 0 };
-        let mut request = Request::new(Payload::new(length));
-        if post {
+    /// A POST where something is to be sent, else a GET.
+    pub(crate) fn make(&self, say: Say) -> Request<Payload> {
+        let template = match say {
+            Say::Opening => &self.opening,
+            Say::Message => &self.message,
+        };
+        let mut request = Request::new(Payload::new(template.send_bytes));
+        if template.send_bytes > 0 {
             *request.method_mut() = Method::POST;
         }
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = template.uri.clone();
         *request.headers_mut() = self.headers.clone();
         request
     }

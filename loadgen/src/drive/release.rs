@@ -135,7 +135,7 @@ pub(crate) async fn run(
 
 /// Each device once: a ticket, or an open connection, as the mode needs it.
 async fn prepare(shard: &Rc<Shard>, plan: &Plan) {
-    let Some(action) = plan.mode.preparation() else {
+    let Some(action) = plan.activity().preparation() else {
         return;
     };
     let next = Rc::new(Cell::new(0));
@@ -202,7 +202,7 @@ impl Load<'_> {
     /// Attempts start when the schedule says so.
     async fn open_model(&self, shard: &Rc<Shard>, times: ArrivalTimes) -> io::Result<()> {
         let alarm = Alarm::new()?;
-        let mut actions = Actions::new(self.plan.mode, self.plan.seed, self.orders.share);
+        let mut actions = Actions::new(&self.plan.activity(), self.plan.seed, self.orders.share);
         let mut quota = self.orders.quota;
         for time in times {
             let intended = self.origin + time;
@@ -234,7 +234,7 @@ impl Load<'_> {
     /// So many attempts at a time, each begun as soon as one is done.
     async fn closed_model(&self, shard: &Rc<Shard>) {
         let actions = Rc::new(RefCell::new(Actions::new(
-            self.plan.mode,
+            &self.plan.activity(),
             self.plan.seed,
             self.orders.share,
         )));

@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::verifier::RememberingVerifier;
 use crate::fleet::{Device, TrustAnchors};
-use crate::plan::{Group, Plan, Protocol, TlsVersion};
+use crate::plan::{Group, Plan, TlsVersion};
 
 /// The provider with the plan's groups and no others.
 pub(crate) fn provider(groups: &[Group]) -> Arc<CryptoProvider> {
@@ -52,10 +52,12 @@ pub(crate) fn base_configuration(
         .with_no_client_auth();
     // The default would reserve room for 256 sessions.
     configuration.resumption = Resumption::disabled();
-    configuration.alpn_protocols = vec![match plan.protocol {
-        Protocol::Http1 => b"http/1.1".to_vec(),
-        Protocol::H2 => b"h2".to_vec(),
-    }];
+    configuration.alpn_protocols = plan
+        .protocol
+        .alpn()
+        .map(|name| name.as_bytes().to_vec())
+        .into_iter()
+        .collect();
     Ok(configuration)
 }
 

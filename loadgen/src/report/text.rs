@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{Metric, RunResult, Unit};
-use crate::plan::{Limit, Pace, Protocol};
+use crate::plan::{Limit, Pace};
 
 /// The whole report.
 pub fn render(result: &RunResult) -> String {
@@ -50,10 +50,7 @@ fn write_choices(out: &mut String, result: &RunResult) -> fmt::Result {
         Limit::DurationSeconds(duration) => format!("{:.0} s", duration.as_secs_f64()),
         Limit::Count(count) => format!("{count} attempts"),
     };
-    let protocol = match plan.protocol {
-        Protocol::Http1 => "HTTP/1.1",
-        Protocol::H2 => "HTTP/2",
-    };
+    let protocol = plan.protocol.name();
     let mode = format!("{:?}", plan.mode).to_lowercase();
     writeln!(
         out,
