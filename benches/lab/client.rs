@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use loadgen::fleet::Device;
-use loadgen::fleet::load::{device_files, devices_of_shard, trust_anchors};
+use loadgen::fleet::{Device, Fleet};
+use loadgen::plan::{FleetSpec, Share};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
@@ -39,15 +40,18 @@ pub(crate) struct Client {
 /// The first `count` devices of the fleet in `pki`.
 pub(crate) fn fleet(pki: &Path, count: usize) -> anyhow::Result<Vec<Client>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let anchors = Arc::new(trust_anchors(pki)?);
-    let devices = devices_of_shard(&device_files(pki, Some(count))?, 0, 1, &provider)?;
-    devices
+    let all = Share { index: 0, of: 1 };
+    let keys = provider.key_provider;
+    let observer = |_| ControlFlow::Continue(());
+    let fleet = Fleet::open(&FleetSpec::folder(pki), Some(count), all, keys, observer)?;
+    fleet
+        .devices(0, 1)
         .into_iter()
         .map(|device| {
             let mut configuration = ClientConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(&[&TLS13])?
-                .with_root_certificates(Arc::clone(&anchors))
-                .with_client_cert_resolver(Arc::clone(&device.credentials));
+                .with_root_certificates(Arc::clone(fleet.trust_anchors()))
+                .with_client_cert_resolver(device.credentials());
             configuration.resumption = Resumption::store(device.tickets.clone());
             configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(Client {

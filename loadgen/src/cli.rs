@@ -1,7 +1,7 @@
 //! The command line: what can be asked for, and the exit codes.
 
-mod doctor;
 mod exit;
+mod fleet;
 mod progress;
 mod run;
 mod signals;
@@ -51,8 +51,6 @@ enum Command {
         /// A file written by `loadgen run --json`.
         file: PathBuf,
     },
-    /// Say what this machine can carry, and what lifts its limits.
-    Doctor(doctor::DoctorArguments),
     /// Serve as the upstream behind a gateway under test.
     Upstream(upstream::UpstreamArguments),
     /// Print a completion script.
@@ -70,7 +68,6 @@ pub(crate) fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Report { file } => report(&file),
-        Command::Doctor(arguments) => doctor::diagnose(&arguments),
         Command::Upstream(arguments) => upstream::serve(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -20,25 +20,23 @@ mod release;
 mod shard;
 mod stop;
 mod thread_time;
-pub(crate) mod tls;
+mod tls;
 mod verifier;
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ClientConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
-pub(crate) use alarm::Alarm;
 pub use error::RunError;
 pub use stop::{Stop, StopHandle, stop_channel};
 
-use crate::fleet::load;
+use crate::fleet::{Fleet, Opened};
 use crate::measure::process::{Look, MachineTime};
 use crate::measure::{Health, Measurement, Recorder, Second, Series, Watcher};
 use crate::plan::{Limit, Pace, Plan, Share, part_of};
@@ -58,23 +56,23 @@ struct Settled {
     plan: Plan,
     address: SocketAddr,
     server_name: ServerName<'static>,
-    files: Vec<PathBuf>,
+    fleet: Arc<Fleet>,
     shards: usize,
-    provider: Arc<CryptoProvider>,
     configuration: ClientConfig,
 }
 
-/// Runs the plan. `progress` is called about once a second with the second that has just passed.
+/// Runs the plan with its fleet. `progress` is called about once a second with the second that has just passed.
 ///
 /// # Errors
 ///
 /// What the operator has to mend before a run makes sense; never the failure of a single attempt.
 pub(crate) fn run(
     plan: &Plan,
+    fleet: &Arc<Fleet>,
     stop: Stop,
     mut progress: impl FnMut(&Second),
 ) -> Result<Measurement, RunError> {
-    let settled = Arc::new(settle(plan)?);
+    let settled = Arc::new(settle(plan, fleet)?);
     let mut watcher = Watcher::new(&plan.watch_pids)
         .map_err(|(pid, source)| RunError::WatchedProcess { pid, source })?;
     let before = watcher.look();
@@ -184,7 +182,7 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             recorder,
             series: Vec::new(),
             open_at_end: drained.iter().map(|(open, _)| open).sum(),
-            devices: self.settled.files.len(),
+            devices: self.settled.fleet.len(),
             shards,
             unprepared,
             health: Health {
@@ -269,8 +267,7 @@ fn drive_shard(
         index,
         of: settled.shards,
     };
-    let devices = load::devices_of_shard(&settled.files, index, settled.shards, &settled.provider)
-        .map_err(Fatal::Fleet)?;
+    let devices = settled.fleet.devices(index, settled.shards);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)
@@ -314,10 +311,24 @@ fn drive_shard(
     })
 }
 
-fn settle(plan: &Plan) -> Result<Settled, RunError> {
-    let anchors = Arc::new(load::trust_anchors(&plan.pki)?);
-    let files = load::device_files(&plan.pki, plan.devices)?;
-    let devices = files.len();
+/// Opens the plan's fleet; `observer` is told how far it is, and can end it.
+///
+/// # Errors
+///
+/// What the operator has to mend before there is a fleet.
+pub fn open_fleet(
+    plan: &Plan,
+    observer: impl FnMut(Opened) -> ControlFlow<()>,
+) -> Result<Arc<Fleet>, RunError> {
+    let all = Share { index: 0, of: 1 };
+    let provider = tls::provider(&plan.groups);
+    let keys = provider.key_provider;
+    let fleet = Fleet::open(&plan.fleet, plan.devices, all, keys, observer)?;
+    Ok(Arc::new(fleet))
+}
+
+fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {
+    let devices = fleet.len();
     let most = match plan.pace {
         Pace::Closed { connections } if connections > devices => {
             return Err(RunError::MoreConnectionsThanDevices {
@@ -350,10 +361,10 @@ fn settle(plan: &Plan) -> Result<Settled, RunError> {
     Ok(Settled {
         address: resolve(plan)?,
         server_name,
-        files,
+        fleet: Arc::clone(fleet),
         shards,
-        configuration: tls::base_configuration(plan, &provider, &anchors).map_err(RunError::Tls)?,
-        provider,
+        configuration: tls::base_configuration(plan, &provider, fleet.trust_anchors())
+            .map_err(RunError::Tls)?,
         plan: plan.clone(),
     })
 }

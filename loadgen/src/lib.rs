@@ -23,7 +23,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod doctor;
 mod drive;
 pub mod fleet;
 pub mod measure;
@@ -31,7 +30,11 @@ pub mod plan;
 pub mod report;
 pub mod upstream;
 
-pub use drive::{RunError, Stop, StopHandle, stop_channel};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+pub use drive::{RunError, Stop, StopHandle, open_fleet, stop_channel};
+pub use fleet::Fleet;
 pub use plan::Plan;
 pub use report::RunResult;
 
@@ -45,6 +48,30 @@ pub fn run(
     stop: Stop,
     progress: impl FnMut(&measure::Second),
 ) -> Result<RunResult, RunError> {
-    let measurement = drive::run(plan, stop, progress)?;
+    let fleet = open_fleet(plan, |_| go_on_unless(&stop))?;
+    run_with_fleet(plan, &fleet, stop, progress)
+}
+
+/// The same with a fleet that [`open_fleet`] has opened for a plan with the same fleet, devices and seed: opening a large one
+/// takes longer than many a run.
+///
+/// # Errors
+///
+/// As [`run`], but for what concerns the fleet.
+pub fn run_with_fleet(
+    plan: &Plan,
+    fleet: &Arc<Fleet>,
+    stop: Stop,
+    progress: impl FnMut(&measure::Second),
+) -> Result<RunResult, RunError> {
+    let measurement = drive::run(plan, fleet, stop, progress)?;
     Ok(RunResult::new(plan, &measurement))
+}
+
+fn go_on_unless(stop: &Stop) -> ControlFlow<()> {
+    if stop.is_requested() {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod arrival;
 pub mod distance;
+pub mod fleet;
 pub mod seconds;
 pub mod source;
 pub mod target;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arrival::{ArrivalTimes, Pattern, Share};
 pub use distance::Distances;
+pub use fleet::FleetSpec;
 pub use source::SourceAddresses;
 pub use target::Target;
 pub use threshold::Threshold;
@@ -32,9 +34,10 @@ pub use workload::{
 pub struct Plan {
     /// The server under test.
     pub target: Target,
-    /// Folder with `trust-anchor.pem` and `devices/`.
-    pub pki: PathBuf,
-    /// How many devices of the folder take part; `None` means all of them.
+    /// Where the devices come from.
+    #[serde(flatten)]
+    pub fleet: FleetSpec,
+    /// How many devices take part; `None` means all of the folder.
     pub devices: Option<usize>,
     /// What each arrival does.
     pub mode: Mode,
@@ -193,7 +196,7 @@ impl Plan {
         let source_addresses = SourceAddresses::automatic(&target);
         Plan {
             target,
-            pki: pki.into(),
+            fleet: FleetSpec::folder(pki),
             devices: None,
             mode: Mode::Full,
             pace: Pace::Closed { connections: 64 },

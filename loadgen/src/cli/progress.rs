@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use loadgen::fleet::Opened;
 use loadgen::measure::Second;
 
 /// The line. On anything but a terminal it says nothing.
@@ -21,6 +22,21 @@ impl Progress {
             failed: 0,
             overflow: 0,
         }
+    }
+
+    pub(crate) fn opening(&mut self, opened: Opened) {
+        if !self.terminal {
+            return;
+        }
+        self.shown = true;
+        // As in `show`.
+        let _ = write!(
+            io::stderr(),
+            "\r\x1b[Kopening the fleet: {} of {}",
+            opened.done,
+            opened.of
+        );
+        let _ = io::stderr().flush();
     }
 
     pub(crate) fn show(&mut self, second: &Second) {

@@ -1,12 +1,13 @@
 //! `loadgen run`: from flags to a plan, from a result to an exit code.
 
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use loadgen::fleet::load::device_files;
+use loadgen::fleet::FleetError;
 use loadgen::measure::Verdict;
 use loadgen::plan::{
     self, Distances, Group, Limit, Pace, Plan, SourceAddresses, Target, Threshold,
@@ -15,6 +16,7 @@ use loadgen::report::{json, text};
 use loadgen::{RunError, RunResult, stop_channel};
 
 use super::exit::Exit;
+use super::fleet::FleetArguments;
 use super::progress::Progress;
 use super::value::{self, Arrivals, Mode, Protocol, Tls};
 use super::{Outcome, signals};
@@ -39,12 +41,8 @@ pub(crate) struct RunArguments {
     /// Connect to this address instead of resolving the host of --target.
     #[arg(long, value_name = "ADDRESS:PORT")]
     connect_to: Option<SocketAddr>,
-    /// Folder made by `certs-gen fleet`: trust-anchor.pem and devices/.
-    #[arg(long, value_name = "DIR")]
-    pki: PathBuf,
-    /// How many of its devices take part [default: all].
-    #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>)]
-    devices: Option<usize>,
+    #[command(flatten)]
+    fleet: FleetArguments,
     /// What each attempt does.
     #[arg(long, value_enum, default_value = "full")]
     mode: Mode,
@@ -115,14 +113,24 @@ pub(crate) struct RunArguments {
 
 /// Makes the run and reports it.
 pub(crate) fn run(arguments: &RunArguments) -> Outcome {
-    let plan = arguments.plan().map_err(|error| (Exit::Usage, error))?;
+    let mut plan = arguments.plan().map_err(|error| (Exit::Usage, error))?;
     if let Some(path) = &arguments.json {
         check_writable(path).map_err(|error| (Exit::Usage, error))?;
     }
     let (handle, stop) = stop_channel();
     signals::on_signal(move || handle.stop()).map_err(|error| (Exit::Failure, error.into()))?;
     let mut progress = Progress::new();
-    let outcome = loadgen::run(&plan, stop, |second| progress.show(second));
+    let fleet = loadgen::open_fleet(&plan, |opened| {
+        progress.opening(opened);
+        if stop.is_requested() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    progress.clear();
+    let fleet = fleet.map_err(|error| (exit_of_error(&error), error.into()))?;
+    plan.pace = arguments.pace(plan.mode, fleet.size());
+    let outcome = loadgen::run_with_fleet(&plan, &fleet, stop, |second| progress.show(second));
     progress.clear();
     let result = outcome.map_err(|error| (exit_of_error(&error), error.into()))?;
     super::print(text::render(&result).as_bytes())?;
@@ -142,10 +150,13 @@ impl RunArguments {
                 .map_err(|error| anyhow!("--path: {error}"))?;
         }
         target.connect_to = self.connect_to;
-        let mut plan = Plan::new(target, &self.pki);
-        plan.devices = self.devices;
+        let mut plan = Plan::new(target, "");
+        plan.fleet = self.fleet.spec()?;
+        plan.devices = self.fleet.devices;
         plan.mode = self.mode.into();
-        plan.pace = self.pace(&plan)?;
+        if plan.mode == plan::Mode::Idle {
+            self.check_idle()?;
+        }
         plan.limit = match (self.count, self.duration) {
             (Some(count), _) => Limit::Count(count),
             (None, duration) => Limit::DurationSeconds(duration.unwrap_or(Duration::from_secs(30))),
@@ -170,43 +181,41 @@ impl RunArguments {
         Ok(plan)
     }
 
-    /// Devices that will take part; a folder that cannot be read is the run's to complain about.
-    fn fleet_size(&self) -> usize {
-        self.devices
-            .or_else(|| Some(device_files(&self.pki, None).ok()?.len()))
-            .unwrap_or(1)
+    fn check_idle(&self) -> anyhow::Result<()> {
+        let given = [
+            (self.rate.is_some(), "--rate"),
+            (self.connections.is_some(), "--connections"),
+            (self.interval.is_some(), "--interval"),
+            (self.count.is_some(), "--count"),
+        ];
+        match given.iter().find(|(given, _)| *given) {
+            Some((_, flag)) => Err(anyhow!(
+                "--mode idle only holds connections: {flag} means nothing there, leave it out"
+            )),
+            None => Ok(()),
+        }
     }
 
-    fn pace(&self, plan: &Plan) -> anyhow::Result<Pace> {
+    /// How attempts are released; some of it depends on how many devices there are.
+    fn pace(&self, mode: plan::Mode, devices: usize) -> Pace {
         let pattern = self.arrivals.into();
-        if plan.mode == plan::Mode::Idle {
-            let given = [
-                (self.rate.is_some(), "--rate"),
-                (self.connections.is_some(), "--connections"),
-                (self.interval.is_some(), "--interval"),
-                (self.count.is_some(), "--count"),
-            ];
-            return match given.iter().find(|(given, _)| *given) {
-                Some((_, flag)) => Err(anyhow!(
-                    "--mode idle only holds connections: {flag} means nothing there, leave it out"
-                )),
-                None => Ok(Pace::Hold),
-            };
+        if mode == plan::Mode::Idle {
+            return Pace::Hold;
         }
-        Ok(match (self.rate, self.interval, self.connections) {
+        match (self.rate, self.interval, self.connections) {
             (Some(rate_per_second), _, _) => Pace::Open {
                 rate_per_second,
                 pattern,
             },
             (None, Some(interval), _) => Pace::Open {
-                rate_per_second: self.fleet_size() as f64 / interval.as_secs_f64(),
+                rate_per_second: devices as f64 / interval.as_secs_f64(),
                 pattern,
             },
             (None, None, Some(connections)) => Pace::Closed { connections },
             (None, None, None) => Pace::Closed {
-                connections: self.fleet_size().min(MOST_BY_DEFAULT),
+                connections: devices.min(MOST_BY_DEFAULT),
             },
-        })
+        }
     }
 }
 
@@ -243,6 +252,7 @@ fn exit_of(result: &RunResult) -> Exit {
 
 fn exit_of_error(error: &RunError) -> Exit {
     match error {
+        RunError::Fleet(FleetError::Stopped) => Exit::Interrupted,
         RunError::Thread(_) | RunError::Runtime(_) | RunError::ShardDied => Exit::Failure,
         _ => Exit::Usage,
     }

@@ -70,16 +70,16 @@ pub enum RunError {
     Unreachable(SocketAddr),
     /// The server's certificate does not verify.
     #[error(
-        "the certificate of {address} does not verify against trust-anchor.pem in {pki}, or is not for `{host}`: \
-         check --pki and the host in --target (with --connect-to the two may differ)"
+        "the certificate of {address} does not verify against the trust anchors of {trust}, or is not for `{host}`: \
+         check --pki or --ca, and the host in --target (with --connect-to the two may differ)"
     )]
     ServerCertificate {
         /// The server.
         address: SocketAddr,
         /// The host name.
         host: String,
-        /// The folder.
-        pki: String,
+        /// Whence the trust anchors are.
+        trust: String,
     },
     /// The server does not speak the chosen protocol.
     #[error("{0} did not choose the offered protocol (ALPN): check --protocol")]
@@ -106,14 +106,13 @@ pub enum RunError {
 impl RunError {
     pub(crate) fn from_fatal(fatal: Fatal, address: SocketAddr, plan: &Plan) -> RunError {
         match fatal {
-            Fatal::Fleet(error) => RunError::Fleet(error),
             Fatal::Io(error) => RunError::Runtime(error),
             Fatal::First(Cause::ConnectRefused) => RunError::NobodyListens(address),
             Fatal::First(Cause::RefusedServer(ServerFault::Certificate)) => {
                 RunError::ServerCertificate {
                     address,
                     host: plan.target.host.clone(),
-                    pki: plan.pki.display().to_string(),
+                    trust: plan.fleet.trust_source().display().to_string(),
                 }
             }
             Fatal::First(

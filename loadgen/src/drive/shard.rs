@@ -45,8 +45,6 @@ pub(crate) enum Message {
 /// A first attempt that shows that no later one can succeed.
 #[derive(Debug)]
 pub(crate) enum Fatal {
-    /// Reading the fleet failed.
-    Fleet(crate::fleet::FleetError),
     /// The runtime or its timer could not be made.
     Io(std::io::Error),
     /// The first connection failed in a way that only the operator can mend.

@@ -64,7 +64,7 @@ pub(crate) fn base_configuration(
 /// The configuration of one connection of one device.
 pub(crate) fn for_device(base: &ClientConfig, device: &Device) -> Arc<ClientConfig> {
     let mut configuration = base.clone();
-    configuration.client_auth_cert_resolver = Arc::clone(&device.credentials);
+    configuration.client_auth_cert_resolver = device.credentials();
     configuration.resumption = Resumption::store(device.tickets.clone());
     Arc::new(configuration)
 }

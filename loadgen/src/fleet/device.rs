@@ -1,61 +1,59 @@
-//! One device: its certificate and key, and its ticket slot. Nothing of it is shared with another device.
+//! One device: who it is, its ticket slot, and what the server is expected to do with it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::load::FleetError;
+use super::identity::Identity;
 use super::ticket::TicketSlot;
 
-/// One device of the fleet.
+/// One device of the fleet. Nothing of it is shared with another. It lives in one shard, so that its locks are never contended
+/// and cost some nanoseconds per connection.
 #[derive(Debug)]
 pub struct Device {
     /// Number within the fleet, from 0.
     pub number: usize,
-    /// Certificate chain and key. Kept for the whole run: a ticket is bound to this very object.
-    pub credentials: Arc<dyn ResolvesClientCert>,
     /// The newest ticket.
     pub tickets: Arc<TicketSlot>,
+    /// Set where the server has to refuse the device; `None`: it has to serve it.
+    pub to_be_refused: Option<Refusal>,
+    identity: Mutex<Arc<Identity>>,
+}
+
+/// A refusal that is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which of [`super::Fleet::faults`] the device has.
+    pub fault: u16,
+    /// The TLS alert (RFC 8446 section 6.2) that Fleetgate's gateway would send.
+    pub alert: u8,
 }
 
 impl Device {
-    /// Reads a device's bundle: end entity, intermediates and private key in one PEM file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, lacks a part, or its key does not belong to its certificate.
-    pub fn load(
+    pub(super) fn new(
         number: usize,
-        path: PathBuf,
-        provider: &CryptoProvider,
-    ) -> Result<Device, FleetError> {
-        let pem = match std::fs::read(&path) {
-            Ok(pem) => pem,
-            Err(source) => return Err(FleetError::Unreadable { path, source }),
-        };
-        let broken = |what: String| FleetError::Broken {
-            path: path.clone(),
-            what,
-        };
-        let chain = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| broken(format!("no valid PEM: {error}")))?;
-        if chain.is_empty() {
-            return Err(broken("no CERTIFICATE in it".to_owned()));
-        }
-        let key = PrivateKeyDer::from_pem_slice(&pem)
-            .map_err(|_| broken("no PRIVATE KEY in it".to_owned()))?;
-        let credentials = CertifiedKey::from_der(chain, key, provider)
-            .map_err(|error| broken(format!("certificate and key do not make a pair: {error}")))?;
-        Ok(Device {
+        identity: Arc<Identity>,
+        to_be_refused: Option<Refusal>,
+    ) -> Device {
+        Device {
             number,
-            credentials: Arc::new(SingleCertAndKey::from(credentials)),
             tickets: Arc::new(TicketSlot::default()),
-        })
+            to_be_refused,
+            identity: Mutex::new(identity),
+        }
+    }
+
+    /// Who it is, for a connection that begins now.
+    pub fn credentials(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::clone(&*self.identity()) as Arc<dyn ResolvesClientCert>
+    }
+
+    /// Gives the device another identity, from its next connection on. Its ticket was the old one's and is not offered again.
+    pub fn renew(&self, identity: Arc<Identity>) {
+        *self.identity() = identity;
+    }
+
+    fn identity(&self) -> MutexGuard<'_, Arc<Identity>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use loadgen::plan::{Limit, Mode, Pace, Protocol, TlsVersion};
+use loadgen::plan::{FleetSpec, Limit, Mode, Pace, Protocol, TlsVersion};
 use loadgen::report::ErrorCount;
 use loadgen::{RunError, Stop};
 
@@ -164,11 +164,12 @@ fn what_only_the_operator_can_mend_ends_the_run_at_once() {
     assert!(few.to_string().contains("--devices"), "{few}");
 
     let missing = refused(
-        |plan| plan.pki = "no-such-folder".into(),
+        |plan| plan.fleet = FleetSpec::folder("no-such-folder"),
         Options::default(),
     );
+    let missing = missing.to_string();
     assert!(
-        missing.to_string().contains("trust-anchor.pem"),
+        missing.contains("no-such-folder") && missing.contains("--pki"),
         "{missing}"
     );
 
