@@ -2,19 +2,19 @@
 
 mod exit;
 mod fleet;
+mod outputs;
 mod progress;
+mod report;
 mod run;
 mod signals;
 mod upstream;
 mod value;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use loadgen::report::{json, text};
 
 use exit::Exit;
 
@@ -46,11 +46,8 @@ struct Arguments {
 enum Command {
     /// Drive a fleet against a server and report what it cost.
     Run(Box<run::RunArguments>),
-    /// Print a saved result again.
-    Report {
-        /// A file written by `loadgen run --json`.
-        file: PathBuf,
-    },
+    /// Print a saved result again, or write it as a page, Markdown or CSV.
+    Report(report::ReportArguments),
     /// Serve as the upstream behind a gateway under test.
     Upstream(upstream::UpstreamArguments),
     /// Print a completion script.
@@ -67,7 +64,7 @@ pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Report { file } => report(&file),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Upstream(arguments) => upstream::serve(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -87,11 +84,6 @@ pub(crate) fn main() -> ExitCode {
 
 /// What a command ends with: an exit code, and for a failure the sentence that explains it.
 type Outcome = Result<Exit, (Exit, anyhow::Error)>;
-
-fn report(file: &std::path::Path) -> Outcome {
-    let result = json::load(file).map_err(|error| (Exit::Usage, error.into()))?;
-    print(text::render(&result).as_bytes())
-}
 
 fn man() -> Outcome {
     let mut page = Vec::new();
@@ -166,7 +158,6 @@ mod tests {
             (&["--tls", "1.1"], "--tls"),
             (&["--groups", "X25519,x"], "--groups"),
             (&["--shards", "0"], "--shards"),
-            (&["--html", "x"], "--html"),
         ] {
             let message = refused(arguments);
             assert!(message.contains(flag), "{arguments:?}: {message}");

@@ -1,12 +1,18 @@
-//! The result of a run: a self-contained value, saved as JSON, shown as text.
+//! The result of a run: a self-contained value, saved as JSON, shown as text, as a page, as Markdown and as CSV.
 //!
 //! Made from a plan and a measurement; never imports `drive`, so that a saved run can be reported again, by another
 //! version, on another machine.
 
 pub mod assemble;
+pub mod csv;
 pub mod environment;
+pub mod file;
+pub mod headline;
+pub mod html;
 pub mod json;
+pub mod markdown;
 pub mod metric;
+pub mod number;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
@@ -241,6 +247,30 @@ pub struct ThresholdOutcome {
     pub value: Option<f64>,
     /// Whether it holds.
     pub holds: bool,
+}
+
+impl SecondOfRun {
+    /// A second in which nothing happened.
+    pub fn empty(second: u64, measured: bool) -> SecondOfRun {
+        SecondOfRun {
+            second,
+            measured,
+            intended: 0,
+            started: 0,
+            ok: 0,
+            failed: 0,
+            overflow: 0,
+            open: 0,
+            p50_ms: None,
+            p99_ms: None,
+            max_ms: None,
+            handshakes: None,
+            errors: Vec::new(),
+            lag_ms: None,
+            busiest_shard: None,
+            histogram: None,
+        }
+    }
 }
 
 impl RunResult {

@@ -17,6 +17,7 @@ use loadgen::{RunError, RunResult, stop_channel};
 
 use super::exit::Exit;
 use super::fleet::FleetArguments;
+use super::outputs::{Outputs, check_writable};
 use super::progress::Progress;
 use super::value::{self, Arrivals, Mode, Protocol, Tls};
 use super::{Outcome, signals};
@@ -106,6 +107,8 @@ pub(crate) struct RunArguments {
     /// Write the result to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
     /// Fail (exit 99) unless this holds: p99<50ms, max<2s, error_rate<1%, rate>1000/s; may be repeated.
     #[arg(long, value_name = "EXPR")]
     threshold: Vec<Threshold>,
@@ -115,8 +118,12 @@ pub(crate) struct RunArguments {
 pub(crate) fn run(arguments: &RunArguments) -> Outcome {
     let mut plan = arguments.plan().map_err(|error| (Exit::Usage, error))?;
     if let Some(path) = &arguments.json {
-        check_writable(path).map_err(|error| (Exit::Usage, error))?;
+        check_writable("--json", path).map_err(|error| (Exit::Usage, error))?;
     }
+    arguments
+        .outputs
+        .check()
+        .map_err(|error| (Exit::Usage, error))?;
     let (handle, stop) = stop_channel();
     signals::on_signal(move || handle.stop()).map_err(|error| (Exit::Failure, error.into()))?;
     let mut progress = Progress::new();
@@ -138,6 +145,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
         json::save(&result, path).map_err(|error| (Exit::Failure, error.into()))?;
         eprintln!("result written to {}", path.display());
     }
+    arguments
+        .outputs
+        .write(&result)
+        .map_err(|error| (Exit::Failure, error))?;
     Ok(exit_of(&result))
 }
 
@@ -221,22 +232,6 @@ impl RunArguments {
 
 /// Attempts at a time when nothing is said about it.
 const MOST_BY_DEFAULT: usize = 64;
-
-/// Finds out before the run, not after it, that its result cannot be written.
-fn check_writable(path: &std::path::Path) -> anyhow::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => std::path::Path::new("."),
-    };
-    if path.is_dir() || !folder.is_dir() {
-        return Err(anyhow!(
-            "--json {}: not a file in an existing folder",
-            path.display()
-        ));
-    }
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
-        .map_err(|error| anyhow!("--json {}: cannot write there: {error}", path.display()))
-}
 
 fn exit_of(result: &RunResult) -> Exit {
     if result.run.interrupted {

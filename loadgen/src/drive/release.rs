@@ -87,6 +87,7 @@ pub(crate) async fn run(
         return Ok(());
     };
 
+    shard.begin_series();
     let window_start = origin + plan.warmup;
     let at_start = Rc::new(Cell::new(ThreadTime::now()));
     let clock = tokio::task::spawn_local(tick(Rc::clone(&shard), origin));

@@ -173,6 +173,12 @@ impl Shard {
         self.second.borrow_mut().overflow();
     }
 
+    /// The load begins: what the preparation did is not of its first second.
+    pub(crate) fn begin_series(&self) {
+        self.second.replace(Second::new(0));
+        self.second_began.set((Instant::now(), ThreadTime::now()));
+    }
+
     /// Hands over one second of the series and begins the next.
     pub(crate) fn close_second(&self, index: u64) {
         let mut second = self.second.replace(Second::new(index + 1));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{RunResult, SCHEMA};
+use super::{RunResult, SCHEMA, file};
 
 /// Why a result cannot be saved or read.
 #[derive(Debug, Error)]
@@ -56,16 +56,7 @@ pub fn save(result: &RunResult, path: &Path) -> Result<(), ResultFileError> {
     };
     let mut text = serde_json::to_string_pretty(result).map_err(|error| failed(error.into()))?;
     text.push('\n');
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".partial");
-    let beside = PathBuf::from(beside);
-    fs::write(&beside, text)
-        .and_then(|()| fs::rename(&beside, path))
-        .inspect_err(|_| {
-            // The error that counts is the first one.
-            let _ = fs::remove_file(&beside);
-        })
-        .map_err(failed)
+    file::write(path, &text).map_err(failed)
 }
 
 /// Reads a saved result.

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::number::plain;
 use super::{Metric, RunResult, Unit};
 use crate::plan::{Limit, Pace};
 
@@ -10,7 +11,9 @@ pub fn render(result: &RunResult) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = write_report(&mut text, result);
-    text
+    // A file that somebody sent must not steer the terminal.
+    let lines: Vec<_> = text.split('\n').map(plain).collect();
+    lines.join("\n")
 }
 
 fn write_report(out: &mut String, result: &RunResult) -> fmt::Result {

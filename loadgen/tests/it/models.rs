@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use loadgen::plan::{Limit, Mode, Pace, Pattern, Protocol, Target, TlsVersion};
-use loadgen::report::{Unit, text};
+use loadgen::report::{SecondOfRun, Unit, metric, text};
 use loadgen::{Plan, RunResult, Stop};
 
 use crate::pki;
@@ -255,4 +255,21 @@ fn the_warm_up_is_counted_apart() {
         result.counts.started + result.before_window.counts.started,
         counted.connections.load(Ordering::Relaxed)
     );
+}
+
+#[test]
+fn the_series_holds_the_load_and_not_the_preparation() {
+    let server = Server::start(Options::default());
+    let result = run(&plan(&server, Mode::Telemetry));
+    assert!(result.before_window.counts.started > 0);
+    let sum = |of: fn(&SecondOfRun) -> u64| result.seconds.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|second| second.started), result.counts.started);
+    assert_eq!(sum(|second| second.ok), result.counts.ok);
+    let samples: u64 = result
+        .seconds
+        .iter()
+        .filter_map(|second| metric::decode::<u32>(second.histogram.as_deref()?))
+        .map(|histogram| histogram.len())
+        .sum();
+    assert_eq!(samples, result.counts.ok);
 }
