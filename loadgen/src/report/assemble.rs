@@ -105,9 +105,10 @@ fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
     }
 }
 
+/// Preparation included: a device that could not be connected is missing in the window.
 fn local_failures(recorder: &Recorder) -> BTreeMap<LocalCause, u64> {
     let mut by_cause = BTreeMap::new();
-    for (failure, count) in &recorder.failures {
+    for (failure, count) in recorder.failures.iter().chain(&recorder.failures_before) {
         if let Cause::Local(cause) = failure.cause {
             *by_cause.entry(cause).or_default() += count;
         }

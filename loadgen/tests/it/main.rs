@@ -8,6 +8,7 @@
 )]
 
 mod command_line;
+mod lateness;
 mod models;
 mod outcomes;
 mod pki;

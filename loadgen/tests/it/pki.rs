@@ -1,4 +1,4 @@
-//! Two small fleets, made once per test process: ours, and one that nobody here trusts.
+//! Small fleets, made once per test process: ours, one that nobody here trusts, and one that is not so small.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -9,9 +9,12 @@ use tempfile::TempDir;
 /// Devices in each fleet.
 pub(crate) const DEVICES: usize = 40;
 
-fn fleet() -> TempDir {
+/// Devices of the fleet in which nobody is ever missing.
+pub(crate) const MANY: usize = 160;
+
+fn fleet(devices: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let spec = FleetSpec::new(folder.path().join("pki"), DEVICES);
+    let spec = FleetSpec::new(folder.path().join("pki"), devices);
     generate(&spec, &Silent).unwrap();
     folder
 }
@@ -20,7 +23,7 @@ fn fleet() -> TempDir {
 pub(crate) fn ours() -> &'static Path {
     static FLEET: OnceLock<(TempDir, std::path::PathBuf)> = OnceLock::new();
     let (_, path) = FLEET.get_or_init(|| {
-        let folder = fleet();
+        let folder = fleet(DEVICES);
         let path = folder.path().join("pki");
         (folder, path)
     });
@@ -31,7 +34,18 @@ pub(crate) fn ours() -> &'static Path {
 pub(crate) fn strangers() -> &'static Path {
     static FLEET: OnceLock<(TempDir, std::path::PathBuf)> = OnceLock::new();
     let (_, path) = FLEET.get_or_init(|| {
-        let folder = fleet();
+        let folder = fleet(DEVICES);
+        let path = folder.path().join("pki");
+        (folder, path)
+    });
+    path
+}
+
+/// A fleet of [`MANY`] devices.
+pub(crate) fn many() -> &'static Path {
+    static FLEET: OnceLock<(TempDir, std::path::PathBuf)> = OnceLock::new();
+    let (_, path) = FLEET.get_or_init(|| {
+        let folder = fleet(MANY);
         let path = folder.path().join("pki");
         (folder, path)
     });
