@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use loadgen::RunResult;
 use loadgen::measure::Verdict;
-use loadgen::plan::{Limit, Mode, Pace};
+use loadgen::plan::{FleetSpec, Limit, Mode, Pace};
 use loadgen::report::json;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -40,7 +40,7 @@ fn seconds(result: &RunResult, metric: &str, quantile: f64) -> f64 {
 fn every_arrival_of_a_pause_shows_how_long_it_waited() {
     let server = server(Behaviour::PausesAtRequest(PAUSE_AT));
     let mut plan = plan(&server, Mode::Telemetry);
-    plan.pki = pki::many().to_owned();
+    plan.fleet = FleetSpec::folder(pki::many());
     plan.pace = open(RATE as f64);
     plan.limit = Limit::Count(ARRIVALS);
     let result = run(&plan);
@@ -62,7 +62,7 @@ fn the_closed_model_hides_the_same_pause() {
     // Why the open model is there: whoever waits for an answer before the next request asks once in that second.
     let server = server(Behaviour::PausesAtRequest(PAUSE_AT));
     let mut plan = plan(&server, Mode::Telemetry);
-    plan.pki = pki::many().to_owned();
+    plan.fleet = FleetSpec::folder(pki::many());
     plan.pace = Pace::Closed { connections: 1 };
     plan.limit = Limit::Count(ARRIVALS);
     let result = run(&plan);
