@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the exit codes.
 
+mod doctor;
 mod exit;
 mod fleet;
 mod outputs;
@@ -48,6 +49,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Print a saved result again, or write it as a page, Markdown or CSV.
     Report(report::ReportArguments),
+    /// Say what this machine can carry, and what lifts its limits.
+    Doctor(doctor::DoctorArguments),
     /// Serve as the upstream behind a gateway under test.
     Upstream(upstream::UpstreamArguments),
     /// Print a completion script.
@@ -65,6 +68,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Doctor(arguments) => doctor::diagnose(&arguments),
         Command::Upstream(arguments) => upstream::serve(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

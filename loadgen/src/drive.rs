@@ -20,7 +20,7 @@ mod release;
 mod shard;
 mod stop;
 mod thread_time;
-mod tls;
+pub(crate) mod tls;
 mod verifier;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -33,6 +33,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
+pub(crate) use alarm::Alarm;
 pub use error::RunError;
 pub use stop::{Stop, StopHandle, stop_channel};
 

@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod doctor;
 mod drive;
 pub mod fleet;
 pub mod measure;

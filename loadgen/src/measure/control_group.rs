@@ -1,4 +1,4 @@
-//! The CPU quota of this process's control group, and how long it has held the process up.
+//! What this process's control group allows it: a CPU quota, and how long that has held the process up; memory.
 //!
 //! A quota shows neither as load nor as steal: the threads stand still although cores are free. Both versions of the kernel's
 //! interface are read; of nested groups the tightest counts. Nothing is changed.
@@ -7,12 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the groups are mounted, the version that has processor time there first.
-const MOUNTS: [(&str, Version); 3] = [
-    ("/sys/fs/cgroup/cpu", Version::One),
-    ("/sys/fs/cgroup/cpu,cpuacct", Version::One),
-    ("/sys/fs/cgroup", Version::Two),
-];
+/// Where groups are mounted; version 1 has a folder for each controller, of which it may keep several together.
+const MOUNT: &str = "/sys/fs/cgroup";
+/// The folder of version 1 where processor time is kept together with its accounting.
+const CPU_AND_ACCOUNT: &str = "cpu,cpuacct";
 
 /// The group whose quota binds this process.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,12 +30,15 @@ enum Version {
 impl ControlGroup {
     /// Of this process; `None` where no quota binds it.
     pub fn own() -> Option<ControlGroup> {
-        let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
-        MOUNTS
+        own_folders("cpu")
             .into_iter()
-            .filter_map(|(mount, version)| {
-                let path = path_in(&membership, version)?;
-                tightest(Path::new(mount), path, version)
+            .filter_map(|(folder, version)| {
+                let cores = quota(&folder, version)?;
+                Some(ControlGroup {
+                    folder,
+                    version,
+                    cores,
+                })
             })
             .min_by(|one, other| one.cores.total_cmp(&other.cores))
     }
@@ -56,35 +57,76 @@ impl ControlGroup {
     }
 }
 
-/// The path of the group that accounts for processor time, as `/proc/PID/cgroup` has it.
-fn path_in(membership: &str, version: Version) -> Option<&str> {
+/// Bytes of memory that this process's group, or one around it, may use; `None` where there is no limit.
+pub fn memory_limit() -> Option<u64> {
+    own_folders("memory")
+        .into_iter()
+        .filter_map(|(folder, version)| memory_of(&folder, version))
+        .min()
+}
+
+/// The folders of this process's group and of those around it, wherever `controller` is kept.
+fn own_folders(controller: &str) -> Vec<(PathBuf, Version)> {
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mount = Path::new(MOUNT);
+    let combined = (controller == "cpu").then(|| mount.join(CPU_AND_ACCOUNT));
+    let mut mounts = vec![
+        (mount.join(controller), Version::One),
+        (mount.to_owned(), Version::Two),
+    ];
+    mounts.extend(combined.map(|combined| (combined, Version::One)));
+    mounts
+        .into_iter()
+        .filter_map(|(mount, version)| {
+            let path = path_in(&membership, controller, version)?;
+            Some(
+                folders(&mount, path)
+                    .map(move |folder| (folder, version))
+                    .collect::<Vec<_>>(),
+            )
+        })
+        .flatten()
+        .collect()
+}
+
+/// The path of the group with this controller, as `/proc/PID/cgroup` has it.
+fn path_in<'text>(
+    membership: &'text str,
+    controller: &str,
+    version: Version,
+) -> Option<&'text str> {
     membership.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
         let found = match version {
-            Version::One => controllers.split(',').any(|controller| controller == "cpu"),
+            Version::One => controllers.split(',').any(|found| found == controller),
             Version::Two => controllers.is_empty(),
         };
         found.then_some(path)
     })
 }
 
-/// The group at `path` under `mount`, or one of those around it, with the smallest quota.
-fn tightest(mount: &Path, path: &str, version: Version) -> Option<ControlGroup> {
+/// The group at `path` under `mount` and those around it. In a container the mount may be the group itself, and the path one that
+/// only the host sees: then only the mount is there.
+fn folders(mount: &Path, path: &str) -> impl Iterator<Item = PathBuf> {
     let own = mount.join(path.trim_start_matches('/'));
-    own.ancestors()
-        // In a container the mount may be the group itself, and the path one that only the host sees.
+    let all: Vec<PathBuf> = own
+        .ancestors()
         .take_while(|folder| folder.starts_with(mount))
-        .filter_map(|folder| {
-            let cores = quota(folder, version)?;
-            let folder = folder.to_owned();
-            Some(ControlGroup {
-                folder,
-                version,
-                cores,
-            })
-        })
-        .min_by(|one, other| one.cores.total_cmp(&other.cores))
+        .map(Path::to_owned)
+        .collect();
+    all.into_iter()
+}
+
+fn memory_of(folder: &Path, version: Version) -> Option<u64> {
+    /// What version 1 says where there is no limit is the largest number of whole pages.
+    const ENDLESS: u64 = 1 << 60;
+    let file = match version {
+        Version::One => "memory.limit_in_bytes",
+        Version::Two => "memory.max",
+    };
+    let text = fs::read_to_string(folder.join(file)).ok()?;
+    text.trim().parse().ok().filter(|bytes| *bytes < ENDLESS)
 }
 
 /// Cores' worth of time; `None` where there is no limit, or no such group.
@@ -126,6 +168,12 @@ mod tests {
         fs::write(folder.join(file), text).unwrap();
     }
 
+    fn tightest(mount: &Path, path: &str, version: Version) -> Option<f64> {
+        folders(mount, path)
+            .filter_map(|folder| quota(&folder, version))
+            .min_by(f64::total_cmp)
+    }
+
     #[test]
     fn the_tightest_of_nested_groups_counts() {
         let root = tempfile::tempdir().unwrap();
@@ -133,41 +181,73 @@ mod tests {
         write(mount, "cpu.max", "max 100000\n");
         write(&mount.join("pod"), "cpu.max", "50000 100000\n");
         write(&mount.join("pod/box"), "cpu.max", "150000 100000\n");
-        let usage = "usage_usec 9\nnr_throttled 2\nthrottled_usec 7000\n";
-        write(&mount.join("pod"), "cpu.stat", usage);
-        let group = tightest(mount, "/pod/box", Version::Two).unwrap();
-        assert_eq!(
-            (group.cores, group.file()),
-            (0.5, mount.join("pod/cpu.max"))
-        );
-        assert_eq!(group.throttled(), Some(Duration::from_millis(7)));
+        assert_eq!(tightest(mount, "/pod/box", Version::Two), Some(0.5));
         // A path of which nothing is visible here: the mount itself is the group.
         assert_eq!(tightest(mount, "/elsewhere", Version::Two), None);
         write(mount, "cpu.max", "200000 100000\n");
-        let outer = tightest(mount, "/elsewhere", Version::Two).unwrap();
-        assert_eq!(outer.cores, 2.0);
+        assert_eq!(tightest(mount, "/elsewhere", Version::Two), Some(2.0));
     }
 
     #[test]
-    fn the_older_interface_says_the_same_in_two_files() {
+    fn both_versions_say_how_long_they_held_the_process_up() {
+        let root = tempfile::tempdir().unwrap();
+        let group = |version| ControlGroup {
+            folder: root.path().to_owned(),
+            version,
+            cores: 0.5,
+        };
+        assert_eq!(group(Version::Two).throttled(), None);
+        write(
+            root.path(),
+            "cpu.stat",
+            "usage_usec 9\nnr_throttled 2\nthrottled_usec 7000\n",
+        );
+        let two = group(Version::Two);
+        assert_eq!(two.throttled(), Some(Duration::from_millis(7)));
+        assert_eq!(two.file(), root.path().join("cpu.max"));
+        write(
+            root.path(),
+            "cpu.stat",
+            "nr_periods 5\nthrottled_time 1500000\n",
+        );
+        let one = group(Version::One);
+        assert_eq!(one.throttled(), Some(Duration::from_micros(1500)));
+        assert_eq!(one.file(), root.path().join("cpu.cfs_quota_us"));
+    }
+
+    #[test]
+    fn the_older_interface_has_the_quota_in_two_files() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "cpu.cfs_quota_us", "-1\n");
         write(root.path(), "cpu.cfs_period_us", "100000\n");
         assert_eq!(tightest(root.path(), "/", Version::One), None);
         write(root.path(), "cpu.cfs_quota_us", "25000\n");
-        let stat = "nr_periods 5\nnr_throttled 2\nthrottled_time 1500000\n";
-        write(root.path(), "cpu.stat", stat);
-        let group = tightest(root.path(), "/", Version::One).unwrap();
-        assert_eq!(group.cores, 0.25);
-        assert_eq!(group.throttled(), Some(Duration::from_micros(1500)));
+        assert_eq!(tightest(root.path(), "/", Version::One), Some(0.25));
+    }
+
+    #[test]
+    fn memory_without_a_limit_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "memory.max", "max\n");
+        write(
+            root.path(),
+            "memory.limit_in_bytes",
+            "9223372036854771712\n",
+        );
+        for version in [Version::One, Version::Two] {
+            assert_eq!(memory_of(root.path(), version), None);
+        }
+        write(root.path(), "memory.max", "1048576\n");
+        assert_eq!(memory_of(root.path(), Version::Two), Some(1 << 20));
     }
 
     #[test]
     fn groups_are_found_by_controller_and_garbage_is_none() {
         let mixed = "9:name=systemd:/\n4:memory:/m\n2:cpu,cpuacct:/jobs/a:b\n0::/unified\n";
-        assert_eq!(path_in(mixed, Version::One), Some("/jobs/a:b"));
-        assert_eq!(path_in(mixed, Version::Two), Some("/unified"));
-        assert_eq!(path_in("rubbish", Version::Two), None);
+        assert_eq!(path_in(mixed, "cpu", Version::One), Some("/jobs/a:b"));
+        assert_eq!(path_in(mixed, "memory", Version::One), Some("/m"));
+        assert_eq!(path_in(mixed, "cpu", Version::Two), Some("/unified"));
+        assert_eq!(path_in("rubbish", "cpu", Version::Two), None);
         assert_eq!(throttled_from("throttled_usec many\n"), None);
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "cpu.max", "rubbish");

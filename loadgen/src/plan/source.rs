@@ -42,6 +42,11 @@ impl SourceAddresses {
         SourceAddresses { range }
     }
 
+    /// The first and the last; `None` where the kernel chooses.
+    pub fn ends(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        self.range
+    }
+
     /// The address of device number `index`, the range used round and round.
     pub fn of(&self, index: usize) -> Option<Ipv4Addr> {
         let (first, last) = self.range?;

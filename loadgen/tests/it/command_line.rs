@@ -101,6 +101,26 @@ fn mistakes_get_one_sentence() {
 }
 
 #[test]
+fn the_doctor_says_whether_a_plan_can_be_carried() {
+    let (code, told, complaint) = words(&loadgen(&["doctor"]));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(told.starts_with("this machine"), "{told}");
+    let modest = ["doctor", "--devices", "10", "--rate", "5/s", "--json"];
+    let (code, told, complaint) = words(&loadgen(&modest));
+    assert_eq!(code, Some(0), "{complaint}");
+    let json: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(json["schema"], "loadgen.doctor/1");
+    assert!(json["facts"]["handshakes"]["full_us"].as_f64().unwrap() > 1.0);
+    let (code, told, _) = words(&loadgen(&["doctor", "--devices", "1000000000000"]));
+    assert_eq!(code, Some(5), "{told}");
+    assert!(told.contains("cannot be carried"), "{told}");
+    let elsewhere = ["doctor", "--rate", "1/s", "--source-ips", "192.0.2.1"];
+    let (code, told, _) = words(&loadgen(&elsewhere));
+    assert_eq!(code, Some(5), "{told}");
+    assert!(told.contains("sudo ip address add 192.0.2.1/32"), "{told}");
+}
+
+#[test]
 fn an_interrupt_still_writes_the_result() {
     let server = Server::start(Options::default());
     let folder = tempfile::tempdir().unwrap();
