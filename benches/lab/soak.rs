@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use loadgen::plan::{Limit, Mode, Pace, Pattern, Protocol, Target};
+use loadgen::plan::{ConstantArrivalRate, Executor, Limit, Mode, Protocol, Target};
 use loadgen::{Plan, RunResult, Stop};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -190,23 +190,19 @@ fn own_descriptors(gateway: &GatewayProcess) -> anyhow::Result<i64> {
 
 /// What is done side by side, and what it is called.
 fn plans(choices: &Choices, address: SocketAddr, work: &Path) -> Vec<(&'static str, Plan)> {
-    let plan = |mode, protocol, path: &str, rate: f64, payload| {
+    let plan = |mode: Mode, protocol, path: &str, rate: f64, payload| {
         let target = Target {
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: address.port(),
             path: path.to_owned(),
             connect_to: Some(address),
         };
-        let mut plan = Plan::new(target, work.join(PKI));
+        let executor = ConstantArrivalRate::poisson(rate, Limit::DurationSeconds(choices.duration));
+        let mut plan = Plan::new(target, work.join(PKI)).with_scenario(
+            Executor::ConstantArrivalRate(executor),
+            mode.activity(protocol, payload),
+        );
         plan.devices = Some(choices.devices);
-        plan.mode = mode;
-        plan.protocol = protocol;
-        plan.payload_bytes = payload;
-        plan.pace = Pace::Open {
-            rate_per_second: rate,
-            pattern: Pattern::Poisson,
-        };
-        plan.limit = Limit::DurationSeconds(choices.duration);
         plan.warmup = Duration::ZERO;
         plan.shards = Some(1);
         plan.seed = choices.seed;

@@ -6,6 +6,7 @@
 mod alarm;
 mod attempt;
 mod budget;
+mod cast;
 mod connect;
 mod counted;
 mod distant;
@@ -24,7 +25,8 @@ pub(crate) mod tls;
 mod verifier;
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -39,12 +41,12 @@ pub use stop::{Stop, StopHandle, stop_channel};
 
 use crate::fleet::{Fleet, Opened};
 use crate::measure::process::{Look, MachineTime};
-use crate::measure::{Health, Measurement, Recorder, Second, Series, Watcher};
-use crate::plan::{Limit, Pace, Plan, Share, part_of};
+use crate::measure::{Health, Measurement, Recorder, ScenarioSamples, Second, Series, Watcher};
+use crate::plan::{Plan, Scenario, Share};
+use cast::Cast;
 use connect::Connector;
-use exchange::Requests;
 use open::OpenConnections;
-use release::{Orders, Stage};
+use release::Stage;
 use shard::{Fatal, Message, Shard};
 
 /// Task polls between two looks at the sockets: a handshake is a long poll, and time stamps must not wait for sixty.
@@ -58,6 +60,8 @@ struct Settled {
     address: SocketAddr,
     server_name: ServerName<'static>,
     fleet: Arc<Fleet>,
+    /// The devices of each scenario.
+    parts: Vec<Range<usize>>,
     shards: usize,
     configuration: ClientConfig,
 }
@@ -148,10 +152,18 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
         let window_start = origin + self.settled.plan.warmup;
         let mut drained = Vec::new();
         let mut looked = None;
+        let mut last_released = None;
         while drained.len() < shards {
             let wait_until = looked.is_none().then_some(window_start);
             match self.next_until(wait_until)? {
-                Some(Message::Drained { open, core }) => drained.push((open, core)),
+                Some(Message::Drained {
+                    open,
+                    released,
+                    core,
+                }) => {
+                    last_released = last_released.max(Some(released));
+                    drained.push((open, core));
+                }
                 Some(_) => {}
                 None => looked = Some((watcher.look(), MachineTime::now(), SystemTime::now())),
             }
@@ -163,24 +175,34 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
         let machine = MachineTime::now();
         let _ = stage.send(Stage::Close);
 
+        let scenarios = self.samples()?;
         let mut recorder = Recorder::new();
-        for _ in 0..shards {
-            loop {
-                if let Message::Finished(samples) = self.next()? {
-                    recorder.merge(&samples);
-                    break;
-                }
-            }
+        for scenario in &scenarios {
+            recorder.merge(&scenario.recorder);
         }
         let interrupted = stop.is_requested();
-        let window = match self.settled.plan.limit {
-            Limit::DurationSeconds(duration) if !interrupted => duration,
-            _ => ended.saturating_duration_since(window_start),
+        let since_start = |end: Instant| end.saturating_duration_since(window_start);
+        let window = match self.settled.plan.window() {
+            _ if interrupted => since_start(ended),
+            Some(window) => window,
+            // What is to be done until all of it is done ends with its last outcome; beside it, others end at their time.
+            None => match self
+                .settled
+                .plan
+                .scenarios
+                .iter()
+                .filter_map(Scenario::end)
+                .max()
+            {
+                None => since_start(ended),
+                Some(latest) => latest.max(last_released.map_or(Duration::ZERO, since_start)),
+            },
         };
         let measurement = Measurement {
             started_at,
             window,
             recorder,
+            scenarios,
             series: Vec::new(),
             open_at_end: drained.iter().map(|(open, _)| open).sum(),
             devices: self.settled.fleet.len(),
@@ -199,6 +221,32 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             interrupted,
         };
         Ok((measurement, (start_look, end_look)))
+    }
+
+    /// What all shards together have of each scenario.
+    fn samples(&mut self) -> Result<Vec<ScenarioSamples>, RunError> {
+        let settled = self.settled;
+        let mut scenarios: Vec<_> = settled
+            .plan
+            .scenarios
+            .iter()
+            .zip(&settled.parts)
+            .map(|(scenario, part)| ScenarioSamples {
+                name: scenario.name.clone(),
+                devices: part.len(),
+                recorder: Recorder::new(),
+            })
+            .collect();
+        let mut missing = settled.shards;
+        while missing > 0 {
+            if let Message::Finished(recorders) = self.next()? {
+                missing -= 1;
+                for (scenario, recorder) in scenarios.iter_mut().zip(&recorders) {
+                    scenario.recorder.merge(recorder);
+                }
+            }
+        }
+        Ok(scenarios)
     }
 
     /// The next message that is not a second of the series.
@@ -280,35 +328,19 @@ fn drive_shard(
             server_name: settled.server_name.clone(),
             source_addresses: plan.source_addresses,
             distances: plan.distances.clone(),
-            protocol: plan.protocol,
             configuration: settled.configuration.clone(),
-            open: std::rc::Rc::new(OpenConnections::default()),
+            open: Rc::new(OpenConnections::default()),
         };
-        let requests = Requests::new(plan)
+        let casts = plan.scenarios.iter().zip(&settled.parts).enumerate();
+        let casts = casts
+            .map(|(number, (scenario, part))| Cast::new(plan, number, scenario, part, share))
+            .map(|cast| cast.map(Rc::new))
+            .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Fatal::Io(std::io::ErrorKind::InvalidInput.into()))?;
-        let max_in_flight = plan.max_in_flight.map_or(usize::MAX, |most| {
-            usize::try_from(part_of(most as u64, index, settled.shards))
-                .unwrap_or(usize::MAX)
-                .max(1)
-        });
-        let shard = std::rc::Rc::new(Shard::new(
-            devices,
-            connector,
-            requests,
-            plan.timeout,
-            plan.patience,
-            max_in_flight,
-            messages.clone(),
-        ));
-        release::run(
-            shard,
-            plan,
-            Orders::new(plan, share),
-            stage,
-            stop.receiver(),
-        )
-        .await
-        .map_err(Fatal::Io)
+        let shard = Shard::new(devices, connector, casts, plan, messages.clone());
+        release::run(Rc::new(shard), plan, stage, stop.receiver())
+            .await
+            .map_err(Fatal::Io)
     })
 }
 
@@ -330,28 +362,30 @@ pub fn open_fleet(
 
 fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {
     let devices = fleet.len();
-    let most = match plan.pace {
-        Pace::Closed { connections } if connections > devices => {
-            return Err(RunError::MoreConnectionsThanDevices {
-                connections,
-                devices,
-            });
-        }
-        Pace::Closed { connections } if !plan.activity().keeps_open() => connections,
-        _ => devices,
-    };
+    let parts = plan.scenarios.parts(devices)?;
     let most = plan
-        .max_in_flight
-        .filter(|_| !plan.activity().keeps_open())
-        .map_or(most, |bound| most.min(bound));
+        .scenarios
+        .iter()
+        .zip(&parts)
+        .map(|(scenario, part)| {
+            if scenario.activity.keeps_open() {
+                part.len()
+            } else {
+                scenario.executor.most_in_flight(part.len())
+            }
+        })
+        .sum::<usize>()
+        .min(devices);
+    // A shard without a device would have nothing to do.
+    let busy = plan.scenarios.iter().zip(&parts).map(|(scenario, part)| {
+        let at_a_time = scenario.executor.devices_at_a_time();
+        at_a_time.unwrap_or(part.len())
+    });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let shards = plan.shards.unwrap_or(cores).clamp(
-        1,
-        match plan.pace {
-            Pace::Closed { connections } => connections.max(1),
-            Pace::Open { .. } | Pace::Hold => devices,
-        },
-    );
+    let shards = plan
+        .shards
+        .unwrap_or(cores)
+        .clamp(1, busy.max().unwrap_or(1).max(1));
     limits::descriptors_for(most, shards).map_err(|limit| RunError::TooManyConnections {
         needed: most,
         limit,
@@ -363,6 +397,7 @@ fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {
         address: resolve(plan)?,
         server_name,
         fleet: Arc::clone(fleet),
+        parts,
         shards,
         configuration: tls::base_configuration(plan, &provider, fleet.trust_anchors())
             .map_err(RunError::Tls)?,

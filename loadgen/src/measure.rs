@@ -21,6 +21,17 @@ pub use series::{Second, Series};
 
 use std::time::{Duration, SystemTime};
 
+/// What one scenario measured, all shards together.
+#[derive(Debug)]
+pub struct ScenarioSamples {
+    /// Its name.
+    pub name: String,
+    /// Devices that took part in it.
+    pub devices: usize,
+    /// Samples.
+    pub recorder: Recorder,
+}
+
 /// Everything measured in one run, all shards together.
 #[derive(Debug)]
 pub struct Measurement {
@@ -30,6 +41,8 @@ pub struct Measurement {
     pub window: Duration,
     /// Samples of all shards.
     pub recorder: Recorder,
+    /// The same by scenario, in the plan's order.
+    pub scenarios: Vec<ScenarioSamples>,
     /// One entry per second of load.
     pub series: Vec<Second>,
     /// Connections open when the window ended.

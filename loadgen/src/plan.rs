@@ -5,7 +5,10 @@
 
 pub mod arrival;
 pub mod distance;
+pub mod executor;
 pub mod fleet;
+pub mod ramp;
+pub mod scenario;
 pub mod seconds;
 pub mod source;
 pub mod target;
@@ -20,7 +23,9 @@ use serde::{Deserialize, Serialize};
 
 pub use arrival::{ArrivalTimes, Pattern, Share};
 pub use distance::Distances;
+pub use executor::{ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit};
 pub use fleet::FleetSpec;
+pub use scenario::{Part, PartError, Scenario, Scenarios};
 pub use source::SourceAddresses;
 pub use target::Target;
 pub use threshold::Threshold;
@@ -39,19 +44,12 @@ pub struct Plan {
     pub fleet: FleetSpec,
     /// How many devices take part; `None` means all of the folder.
     pub devices: Option<usize>,
-    /// What each arrival does.
-    pub mode: Mode,
-    /// Open or closed model.
-    pub pace: Pace,
-    /// When the measured window ends.
-    pub limit: Limit,
+    /// What is to happen, and who takes part in it.
+    #[serde(flatten)]
+    pub scenarios: Scenarios,
     /// Time under load before the measured window, in seconds.
     #[serde(with = "seconds", rename = "warmup_seconds")]
     pub warmup: Duration,
-    /// Size of a telemetry body.
-    pub payload_bytes: usize,
-    /// What is offered by ALPN and spoken.
-    pub protocol: Protocol,
     /// TLS version offered.
     pub tls: TlsVersion,
     /// Key exchange groups offered, in this order; a key share is sent for the first.
@@ -68,8 +66,6 @@ pub struct Plan {
     /// timeout.
     #[serde(default, with = "seconds::optional", rename = "patience_seconds")]
     pub patience: Option<Duration>,
-    /// Most attempts at a time in the open model; `None` means as many as there are devices.
-    pub max_in_flight: Option<usize>,
     /// Seed of everything random in the plan.
     pub seed: u64,
     /// Threads that drive the fleet; `None` means one per core.
@@ -78,37 +74,6 @@ pub struct Plan {
     pub watch_pids: Vec<u32>,
     /// What the result must satisfy.
     pub thresholds: Vec<Threshold>,
-}
-
-/// How attempts are released.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "model")]
-pub enum Pace {
-    /// Open model: attempts start when the schedule says so, whether or not earlier ones are done.
-    Open {
-        /// Arrivals per second over the whole fleet.
-        rate_per_second: f64,
-        /// How the arrivals are spread over a second.
-        pattern: Pattern,
-    },
-    /// Closed model: this many attempts at a time, back to back.
-    Closed {
-        /// Attempts in flight at any time.
-        connections: usize,
-    },
-    /// Nothing is released: the connections that were opened beforehand are held.
-    Hold,
-}
-
-/// When the measured window ends.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// After this time, in seconds.
-    #[serde(with = "seconds")]
-    DurationSeconds(Duration),
-    /// After exactly this many attempts.
-    Count(u64),
 }
 
 /// What is spoken inside TLS.
@@ -194,36 +159,44 @@ impl Plan {
     /// A plan with the same defaults as the command line: full handshakes, 64 connections at a time, 30 seconds.
     pub fn new(target: Target, pki: impl Into<PathBuf>) -> Plan {
         let source_addresses = SourceAddresses::automatic(&target);
+        let limit = Limit::DurationSeconds(Duration::from_secs(30));
+        let executor = Executor::ConstantDevices(ConstantDevices::new(64, limit));
+        let activity = Activity::default();
         Plan {
             target,
             fleet: FleetSpec::folder(pki),
             devices: None,
-            mode: Mode::Full,
-            pace: Pace::Closed { connections: 64 },
-            limit: Limit::DurationSeconds(Duration::from_secs(30)),
+            scenarios: Scenarios::one(Scenario::new(scenario::DEFAULT_NAME, executor, activity)),
             warmup: Duration::from_secs(2),
-            payload_bytes: 256,
-            protocol: Protocol::Http1,
             tls: TlsVersion::Tls13,
             groups: vec![Group::X25519],
             source_addresses,
             timeout: Duration::from_secs(10),
             distances: Distances::default(),
             patience: None,
-            max_in_flight: None,
             seed: 1,
             shards: None,
             watch_pids: Vec::new(),
             thresholds: Vec::new(),
         }
     }
+
+    /// The same plan with this scenario and no other.
+    pub fn with_scenario(mut self, executor: Executor, activity: Activity) -> Plan {
+        self.scenarios = Scenarios::one(Scenario::new(scenario::DEFAULT_NAME, executor, activity));
+        self
+    }
+
+    /// The length of the measured window, if that is known beforehand: no scenario goes on until all of it is done.
+    pub fn window(&self) -> Option<Duration> {
+        let ends: Option<Vec<_>> = self.scenarios.iter().map(Scenario::end).collect();
+        ends?.into_iter().max()
+    }
 }
 
-impl Plan {
-    /// What each arrival does.
-    pub fn activity(&self) -> Activity {
-        self.mode.activity(self.protocol, self.payload_bytes as u64)
-    }
+/// The seed of scenario number `scenario` of a plan; the first has the plan's own.
+pub fn seed_of_scenario(seed: u64, scenario: usize) -> u64 {
+    seed.wrapping_add((scenario as u64).wrapping_mul(0xD1B5_4A32_D192_ED03))
 }
 
 /// Part `index` of `total` when it is split as evenly as whole numbers allow into `parts` parts.
@@ -247,15 +220,25 @@ mod tests {
         }
     }
 
+    fn a_plan() -> Plan {
+        Plan::new(Target::parse("https://127.0.0.1:8443").unwrap(), "pki")
+    }
+
     #[test]
     fn a_plan_survives_json() {
-        let target = Target::parse("https://127.0.0.1:8443").unwrap();
-        let mut plan = Plan::new(target, "pki");
-        plan.pace = Pace::Open {
-            rate_per_second: 2000.0,
-            pattern: Pattern::Poisson,
+        let mut plan = a_plan();
+        let mut rate = ConstantArrivalRate::new(2000.0, Limit::Count(12));
+        rate.arrivals = Pattern::Poisson;
+        let second = Scenario {
+            devices: Part::Share(0.25),
+            start: Duration::from_secs(5),
+            ..Scenario::new(
+                "second",
+                Executor::ConstantArrivalRate(rate),
+                Mode::Mixed.activity(Protocol::Http1, 9),
+            )
         };
-        plan.limit = Limit::Count(12);
+        plan.scenarios.push(second);
         plan.patience = Some(Duration::from_millis(1500));
         plan.distances = "60ms,300ms".parse().unwrap();
         let text = serde_json::to_string(&plan).unwrap();
@@ -263,12 +246,32 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_of_before_there_were_distances_is_read() {
-        let target = Target::parse("https://127.0.0.1:8443").unwrap();
-        let plan = Plan::new(target, "pki");
-        let mut json = serde_json::to_value(&plan).unwrap();
-        let keys = json.as_object_mut().unwrap();
-        assert!(keys.remove("distances").is_some() && keys.remove("patience_seconds").is_some());
-        assert_eq!(serde_json::from_value::<Plan>(json).unwrap(), plan);
+    fn a_plan_of_before_there_were_scenarios_is_read() {
+        let mut before = serde_json::to_value(a_plan()).unwrap();
+        let keys = before.as_object_mut().unwrap();
+        for key in ["scenarios", "distances", "patience_seconds"] {
+            assert!(keys.remove(key).is_some(), "{key}");
+        }
+        keys.insert("mode".into(), "resume".into());
+        keys.insert("payload_bytes".into(), 7.into());
+        keys.insert("protocol".into(), "h2".into());
+        keys.insert("max_in_flight".into(), 9.into());
+        keys.insert("limit".into(), serde_json::json!({ "count": 12 }));
+        let pace =
+            serde_json::json!({ "model": "open", "rate_per_second": 2.5, "pattern": "poisson" });
+        keys.insert("pace".into(), pace);
+        let rate = ConstantArrivalRate {
+            rate_per_second: 2.5,
+            arrivals: Pattern::Poisson,
+            max_in_flight: Some(9),
+            until: Limit::Count(12),
+        };
+        let activity = Mode::Resume.activity(Protocol::H2, 7);
+        let now = a_plan().with_scenario(Executor::ConstantArrivalRate(rate), activity);
+        assert_eq!(serde_json::from_value::<Plan>(before.clone()).unwrap(), now);
+
+        let keys = before.as_object_mut().unwrap();
+        keys.insert("pace".into(), serde_json::json!({ "model": "hold" }));
+        assert!(serde_json::from_value::<Plan>(before).is_err());
     }
 }

@@ -13,12 +13,14 @@ pub mod json;
 pub mod markdown;
 pub mod metric;
 pub mod number;
+pub mod scenario;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use environment::Host;
 pub use metric::{Metric, Quantile, Unit};
+pub use scenario::ScenarioResult;
 
 use crate::measure::Verdict;
 use crate::plan::Plan;
@@ -55,6 +57,9 @@ pub struct RunResult {
     pub metrics: Vec<Metric>,
     /// Failures in the window.
     pub errors: Vec<ErrorCount>,
+    /// The same by scenario, in the plan's order; absent in results of before there were scenarios.
+    #[serde(default)]
+    pub scenarios: Vec<ScenarioResult>,
     /// One entry per second, warm-up included.
     pub seconds: Vec<SecondOfRun>,
     /// The watched processes.
@@ -117,6 +122,17 @@ pub struct Counts {
     pub failed: u64,
     /// Arrivals that were not sent for want of a free device.
     pub overflow: u64,
+}
+
+impl Counts {
+    /// Successful attempts per second of a window.
+    fn rate(&self, window_seconds: f64) -> f64 {
+        if window_seconds > 0.0 {
+            self.ok as f64 / window_seconds
+        } else {
+            0.0
+        }
+    }
 }
 
 /// Handshakes by kind, as the TLS library reports it.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use loadgen::Plan;
-use loadgen::plan::{Limit, Mode, Pace, Target};
+use loadgen::plan::{ConstantDevices, Executor, Hold, Limit, Mode, Protocol, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::gateway_process::PKI;
@@ -89,7 +89,6 @@ impl Operation {
         plan.shards = Some(1);
         plan.watch_pids = pids.to_vec();
         plan.warmup = choices.warmup;
-        plan.limit = Limit::DurationSeconds(choices.duration);
         plan.seed = choices.seed;
         // A slow server's queue is no failure.
         plan.timeout = Duration::from_secs(30);
@@ -99,28 +98,29 @@ impl Operation {
             Operation::Request => (Mode::Telemetry, choices.devices_request),
             Operation::IdleMemory => (Mode::Idle, choices.devices_idle),
         };
-        plan.mode = mode;
         plan.devices = Some(devices);
         // Without anything to post loadgen sends GETs: what is compared is the way through the proxy.
-        plan.payload_bytes = 0;
-        plan.pace = match mode {
-            Mode::Idle => Pace::Hold,
-            _ => Pace::Closed {
-                connections: choices.at_a_time.min(devices),
-            },
+        let activity = mode.activity(Protocol::Http1, 0);
+        let duration = choices.duration;
+        let executor = match mode {
+            Mode::Idle => Executor::Hold(Hold { duration }),
+            _ => at_a_time(choices, devices, Limit::DurationSeconds(duration)),
         };
-        plan
+        plan.with_scenario(executor, activity)
     }
 
     /// Each of the devices that will connect in full once, so that a chain cache holds them all.
     pub(crate) fn prime(choices: &Choices, target: Target, work: &Path, devices: usize) -> Plan {
         let mut plan = Operation::FullWarm.plan(choices, target, work, &[]);
         plan.devices = Some(devices);
-        plan.pace = Pace::Closed {
-            connections: choices.at_a_time.min(devices),
-        };
-        plan.limit = Limit::Count(devices as u64);
+        plan.scenarios.first_mut().executor =
+            at_a_time(choices, devices, Limit::Count(devices as u64));
         plan.warmup = Duration::ZERO;
         plan
     }
+}
+
+fn at_a_time(choices: &Choices, devices: usize, until: Limit) -> Executor {
+    let at_a_time = choices.at_a_time.min(devices);
+    Executor::ConstantDevices(ConstantDevices::new(at_a_time, until))
 }

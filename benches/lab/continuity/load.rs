@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use loadgen::Plan;
-use loadgen::plan::{Limit, Mode, Pace, Pattern, Protocol, Target, seconds};
+use loadgen::plan::{ConstantArrivalRate, Executor, Limit, Mode, Protocol, Target, seconds};
 use serde::{Deserialize, Serialize};
 
 use crate::gateway_process::PKI;
@@ -91,26 +91,27 @@ impl Load {
             path: "/telemetry".to_owned(),
             connect_to: None,
         };
-        let mut plan = Plan::new(target, work.join(PKI));
-        plan.shards = Some(1);
-        plan.warmup = choices.warmup;
-        plan.limit = Limit::DurationSeconds(choices.duration);
         let (mode, rate) = match self {
             Load::KeptHttp1 => (Mode::Telemetry, choices.requests_per_second * 0.8),
             Load::KeptHttp2 => (Mode::Telemetry, choices.requests_per_second * 0.2),
             Load::Full => (Mode::Full, choices.connections_per_second / 2.0),
             Load::Resumed => (Mode::Resume, choices.connections_per_second / 2.0),
         };
+        let protocol = match self {
+            Load::KeptHttp2 => Protocol::H2,
+            _ => Protocol::Http1,
+        };
+        let executor = ConstantArrivalRate::poisson(rate, Limit::DurationSeconds(choices.duration));
+        let mut plan = Plan::new(target, work.join(PKI)).with_scenario(
+            Executor::ConstantArrivalRate(executor),
+            mode.activity(protocol, 256),
+        );
+        plan.shards = Some(1);
+        plan.warmup = choices.warmup;
         if self == Load::KeptHttp2 {
-            plan.protocol = Protocol::H2;
             // As often for each device as over HTTP/1.1.
             plan.devices = Some(choices.devices / 4);
         }
-        plan.mode = mode;
-        plan.pace = Pace::Open {
-            rate_per_second: rate,
-            pattern: Pattern::Poisson,
-        };
         plan
     }
 }

@@ -17,6 +17,7 @@ fn run() -> RunResult {
         started_at: SystemTime::UNIX_EPOCH,
         window: Duration::from_secs(8),
         recorder: Recorder::new(),
+        scenarios: Vec::new(),
         series: Vec::new(),
         open_at_end: 0,
         devices: 2000,

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use loadgen::Plan;
-use loadgen::plan::{Limit, Mode, Pace, Pattern, Target};
+use loadgen::plan::{
+    ConstantArrivalRate, ConstantDevices, Executor, Limit, Mode, Protocol, Target,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::gateway_process::PKI;
@@ -99,26 +101,23 @@ impl Phase {
         plan.watch_pids = vec![server];
         plan.devices = Some(choices.devices);
         plan.warmup = choices.warmup;
-        plan.limit = Limit::DurationSeconds(choices.duration);
-        plan.pace = Pace::Closed {
-            connections: choices.at_a_time,
-        };
-        match self {
+        let duration = Limit::DurationSeconds(choices.duration);
+        let closed =
+            |until| Executor::ConstantDevices(ConstantDevices::new(choices.at_a_time, until));
+        let (mode, executor) = match self {
             Phase::ColdFull => {
                 // Devices take turns, so this many attempts are each device once; a warm-up would warm the cache.
-                plan.limit = Limit::Count(choices.devices as u64);
                 plan.warmup = Duration::ZERO;
+                (Mode::Full, closed(Limit::Count(choices.devices as u64)))
             }
-            Phase::WarmFull => {}
-            Phase::Resumed => plan.mode = Mode::Resume,
+            Phase::WarmFull => (Mode::Full, closed(duration)),
+            Phase::Resumed => (Mode::Resume, closed(duration)),
             Phase::Telemetry => {
-                plan.mode = Mode::Telemetry;
-                plan.pace = Pace::Open {
-                    rate_per_second: choices.telemetry_per_second,
-                    pattern: Pattern::Poisson,
-                };
+                let rate = choices.telemetry_per_second;
+                let open = ConstantArrivalRate::poisson(rate, duration);
+                (Mode::Telemetry, Executor::ConstantArrivalRate(open))
             }
-        }
-        plan
+        };
+        plan.with_scenario(executor, mode.activity(Protocol::Http1, 256))
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use loadgen::measure::Verdict;
-use loadgen::plan::{Limit, Mode, Pace, Target};
+use loadgen::plan::{ConstantDevices, Executor, Limit, Mode, Protocol, Target};
 use loadgen::{Plan, RunResult};
 use serde::{Deserialize, Serialize};
 
@@ -63,22 +63,19 @@ impl Operation {
             Operation::Full => (Mode::Full, choices.devices_full),
             Operation::Resumed => (Mode::Resume, choices.devices_resumed),
         };
-        let mut plan = Plan::new(target, work.join(PKI));
-        plan.mode = mode;
+        // GETs: nothing is posted.
+        let activity = mode.activity(Protocol::Http1, 0);
+        let executor = ConstantDevices::new(choices.at_a_time.min(devices), limit);
+        let mut plan = Plan::new(target, work.join(PKI))
+            .with_scenario(Executor::ConstantDevices(executor), activity);
         plan.devices = Some(devices);
-        plan.limit = limit;
         plan.warmup = match limit {
             Limit::DurationSeconds(_) => choices.warmup,
             Limit::Count(_) => Duration::ZERO,
         };
-        plan.pace = Pace::Closed {
-            connections: choices.at_a_time.min(devices),
-        };
         // The generator has one core.
         plan.shards = Some(1);
         plan.seed = choices.seed;
-        // GETs: nothing is posted.
-        plan.payload_bytes = 0;
         plan.timeout = Duration::from_secs(30);
         plan
     }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use loadgen::measure::Verdict;
-use loadgen::plan::{Distances, Limit, Pace, Pattern, Target};
+use loadgen::plan::{
+    Activity, ConstantArrivalRate, ConstantDevices, Distances, Executor, Limit, Target,
+};
 use loadgen::report::ErrorCount;
 use loadgen::{Plan, RunResult};
 use serde::{Deserialize, Serialize};
@@ -119,11 +121,9 @@ impl Phase {
         Phase {
             kind,
             place,
-            offered_per_second: match run.choices.pace {
-                Pace::Open {
-                    rate_per_second, ..
-                } => Some(rate_per_second),
-                Pace::Closed { .. } | Pace::Hold => None,
+            offered_per_second: match &run.choices.scenarios.first().executor {
+                Executor::ConstantArrivalRate(constant) => Some(constant.rate_per_second),
+                _ => None,
             },
             intended: run.counts.intended,
             served: run.counts.ok,
@@ -187,41 +187,40 @@ impl Plans<'_> {
         plan.timeout = TIMEOUT;
         plan.patience = Some(choices.patience);
         plan.warmup = choices.warmup;
-        plan.limit = Limit::DurationSeconds(choices.duration);
+        let duration = Limit::DurationSeconds(choices.duration);
         if let Some(place) = place {
             plan.distances = Distances::new(place.round_trips())?;
         }
-        let open = |factor: f64, pattern| Pace::Open {
-            rate_per_second: factor * capacity,
-            pattern,
+        let open = |factor: f64, until| {
+            let constant = ConstantArrivalRate::poisson(factor * capacity, until);
+            Executor::ConstantArrivalRate(constant)
         };
-        plan.pace = match kind {
+        let executor = match kind {
             Kind::WarmUp => {
-                plan.limit = Limit::Count(choices.devices as u64);
                 plan.warmup = Duration::ZERO;
                 plan.patience = None;
-                self.closed(AT_A_TIME)
+                self.closed(AT_A_TIME, Limit::Count(choices.devices as u64))
             }
-            Kind::Probe => self.closed(AT_A_TIME),
+            Kind::Probe => self.closed(AT_A_TIME, duration),
             Kind::Capacity => {
                 let journey = place.map_or(Duration::ZERO, Where::journey).as_secs_f64();
-                self.closed((capacity * (journey + BACKLOG)).ceil() as usize)
+                let at_a_time = (capacity * (journey + BACKLOG)).ceil() as usize;
+                self.closed(at_a_time, duration)
             }
-            Kind::Storm(factor) => open(factor, Pattern::Poisson),
+            Kind::Storm(factor) => open(factor, duration),
             Kind::Burst => {
-                plan.limit = Limit::Count(choices.burst as u64);
                 plan.warmup = Duration::ZERO;
                 plan.patience = Some(choices.burst_patience);
-                open(super::choices::BURST_FACTOR, Pattern::Poisson)
+                let burst = Limit::Count(choices.burst as u64);
+                open(super::choices::BURST_FACTOR, burst)
             }
         };
-        Ok(plan)
+        Ok(plan.with_scenario(executor, Activity::default()))
     }
 
-    fn closed(&self, connections: usize) -> Pace {
-        Pace::Closed {
-            connections: connections.clamp(1, self.choices.devices),
-        }
+    fn closed(&self, at_a_time: usize, until: Limit) -> Executor {
+        let devices = at_a_time.clamp(1, self.choices.devices);
+        Executor::ConstantDevices(ConstantDevices::new(devices, until))
     }
 }
 

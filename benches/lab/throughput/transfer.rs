@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use loadgen::measure::Verdict;
-use loadgen::plan::{Limit, Mode, Pace, Protocol, Target};
+use loadgen::plan::{ConstantDevices, Executor, Limit, Mode, Protocol, Target};
 use loadgen::{Plan, RunResult, Stop};
 use serde::{Deserialize, Serialize};
 
@@ -88,10 +88,7 @@ impl Way {
             Direction::Download => "download",
             Direction::Upload => "upload",
         };
-        let protocol = match self.protocol {
-            Protocol::Http1 => "HTTP/1.1",
-            Protocol::H2 => "HTTP/2",
-        };
+        let protocol = self.protocol.name();
         let connections = match self.connections {
             1 => "1 connection".to_owned(),
             many => format!("{many} connections"),
@@ -110,20 +107,18 @@ impl Way {
             },
             connect_to: Some(address),
         };
-        let mut plan = Plan::new(target, work.join(PKI));
-        plan.devices = Some(self.connections);
         // A download begins with its connection: of so many bytes a handshake is no part.
-        plan.mode = match self.direction {
+        let mode = match self.direction {
             Direction::Download => Mode::Full,
             Direction::Upload => Mode::Telemetry,
         };
-        plan.payload_bytes = usize::try_from(part).unwrap_or(usize::MAX);
-        plan.pace = Pace::Closed {
-            connections: self.connections,
-        };
-        plan.limit = Limit::Count(self.connections as u64);
+        let activity = mode.activity(self.protocol, part);
+        let once_each = Limit::Count(self.connections as u64);
+        let executor = ConstantDevices::new(self.connections, once_each);
+        let mut plan = Plan::new(target, work.join(PKI))
+            .with_scenario(Executor::ConstantDevices(executor), activity);
+        plan.devices = Some(self.connections);
         plan.warmup = Duration::ZERO;
-        plan.protocol = self.protocol;
         plan.timeout = TIMEOUT;
         // The generator has one core.
         plan.shards = Some(1);

@@ -10,7 +10,8 @@ use clap::Args;
 use loadgen::fleet::FleetError;
 use loadgen::measure::Verdict;
 use loadgen::plan::{
-    self, Distances, Group, Limit, Pace, Plan, SourceAddresses, Target, Threshold,
+    self, ConstantArrivalRate, ConstantDevices, Distances, Executor, Group, Hold, Limit, Plan,
+    SourceAddresses, Target, Threshold,
 };
 use loadgen::report::{json, text};
 use loadgen::{RunError, RunResult, stop_channel};
@@ -136,7 +137,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
     });
     progress.clear();
     let fleet = fleet.map_err(|error| (exit_of_error(&error), error.into()))?;
-    plan.pace = arguments.pace(plan.mode, fleet.size());
+    plan.scenarios.first_mut().executor = arguments.executor(fleet.size());
     let outcome = loadgen::run_with_fleet(&plan, &fleet, stop, |second| progress.show(second));
     progress.clear();
     let result = outcome.map_err(|error| (exit_of_error(&error), error.into()))?;
@@ -164,18 +165,14 @@ impl RunArguments {
         let mut plan = Plan::new(target, "");
         plan.fleet = self.fleet.spec()?;
         plan.devices = self.fleet.devices;
-        plan.mode = self.mode.into();
-        if plan.mode == plan::Mode::Idle {
+        let mode: plan::Mode = self.mode.into();
+        if mode == plan::Mode::Idle {
             self.check_idle()?;
         }
-        plan.limit = match (self.count, self.duration) {
-            (Some(count), _) => Limit::Count(count),
-            (None, duration) => Limit::DurationSeconds(duration.unwrap_or(Duration::from_secs(30))),
-        };
+        plan.scenarios.first_mut().activity =
+            mode.activity(self.protocol.into(), self.payload as u64);
         let warmup = Duration::from_secs(if self.count.is_some() { 0 } else { 2 });
         plan.warmup = self.warmup.unwrap_or(warmup);
-        plan.payload_bytes = self.payload;
-        plan.protocol = self.protocol.into();
         plan.tls = self.tls.into();
         plan.groups.clone_from(&self.groups);
         if let Some(addresses) = self.source_ips {
@@ -184,7 +181,6 @@ impl RunArguments {
         plan.timeout = self.timeout;
         plan.distances = self.distance.clone().unwrap_or_default();
         plan.patience = self.patience;
-        plan.max_in_flight = self.max_in_flight;
         plan.shards = self.shards;
         plan.seed = self.seed;
         plan.watch_pids.clone_from(&self.watch_pid);
@@ -207,25 +203,28 @@ impl RunArguments {
         }
     }
 
-    /// How attempts are released; some of it depends on how many devices there are.
-    fn pace(&self, mode: plan::Mode, devices: usize) -> Pace {
-        let pattern = self.arrivals.into();
-        if mode == plan::Mode::Idle {
-            return Pace::Hold;
+    /// When attempts start; some of it depends on how many devices there are.
+    fn executor(&self, devices: usize) -> Executor {
+        let duration = self.duration.unwrap_or(Duration::from_secs(30));
+        if self.mode == Mode::Idle {
+            return Executor::Hold(Hold { duration });
         }
-        match (self.rate, self.interval, self.connections) {
-            (Some(rate_per_second), _, _) => Pace::Open {
+        let until = match self.count {
+            Some(count) => Limit::Count(count),
+            None => Limit::DurationSeconds(duration),
+        };
+        let once_each = |interval: Duration| devices as f64 / interval.as_secs_f64();
+        match self.rate.or_else(|| self.interval.map(once_each)) {
+            Some(rate_per_second) => Executor::ConstantArrivalRate(ConstantArrivalRate {
                 rate_per_second,
-                pattern,
-            },
-            (None, Some(interval), _) => Pace::Open {
-                rate_per_second: devices as f64 / interval.as_secs_f64(),
-                pattern,
-            },
-            (None, None, Some(connections)) => Pace::Closed { connections },
-            (None, None, None) => Pace::Closed {
-                connections: devices.min(MOST_BY_DEFAULT),
-            },
+                arrivals: self.arrivals.into(),
+                max_in_flight: self.max_in_flight,
+                until,
+            }),
+            None => {
+                let at_a_time = self.connections.unwrap_or(devices.min(MOST_BY_DEFAULT));
+                Executor::ConstantDevices(ConstantDevices::new(at_a_time, until))
+            }
         }
     }
 }

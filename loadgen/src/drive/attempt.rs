@@ -5,41 +5,53 @@ use std::time::Instant;
 
 use tokio::time::timeout_at;
 
+use super::cast::Cast;
 use super::exchange::Connection;
 use super::observed::Observation;
 use super::shard::Shard;
 use crate::measure::{Attempt, Cause, Failure};
 use crate::plan::{Action, Connect};
 
+/// What one device is to do, and when.
+pub(crate) struct Order {
+    /// The scenario that wants it.
+    pub(crate) cast: Rc<Cast>,
+    /// The device, as a slot of the shard.
+    pub(crate) device: usize,
+    pub(crate) action: Action,
+    /// When the plan wants it to start.
+    pub(crate) intended: Instant,
+    /// Whether it belongs to the measured window.
+    pub(crate) measured: bool,
+}
+
 impl Shard {
-    /// Performs `action` with the device in slot `index`, records it and frees the device.
-    pub(crate) async fn attempt(
-        self: Rc<Self>,
-        index: usize,
-        action: Action,
-        intended: Instant,
-        measured: bool,
-    ) {
-        let mut attempt = Attempt::start(intended, measured);
-        self.started(&attempt);
-        let held = self.take_held(index);
-        let (connection, outcome) = self.perform(index, action, held, &mut attempt).await;
-        self.finished(&attempt, outcome);
+    /// Performs an order with the device that took its turn, records it and frees the device.
+    pub(crate) async fn attempt(self: Rc<Self>, order: Order) {
+        self.attempt_once(&order).await;
+        self.give_back(&order.cast, order.device);
+    }
+
+    /// The same for a device that was taken otherwise, and is not freed.
+    pub(crate) async fn attempt_once(&self, order: &Order) {
+        let mut attempt = Attempt::start(order.intended, order.measured);
+        self.started(&order.cast, &attempt);
+        let held = self.take_held(order.device);
+        let (connection, outcome) = self.perform(order, held, &mut attempt).await;
+        self.finished(&order.cast, &attempt, outcome);
         match connection {
-            Some(connection) if action.keep_open && connection.is_usable() => {
-                self.hold(index, connection)
+            Some(connection) if order.action.keep_open && connection.is_usable() => {
+                self.hold(order.device, connection)
             }
             Some(connection) if outcome.is_ok() => connection.close().await,
             // After a failure there is nobody to say goodbye to.
             _ => {}
         }
-        self.give_back(index);
     }
 
     async fn perform(
         &self,
-        index: usize,
-        action: Action,
+        order: &Order,
         held: Option<Connection>,
         attempt: &mut Attempt,
     ) -> (Option<Connection>, Result<(), Failure>) {
@@ -50,14 +62,14 @@ impl Shard {
             Some(gives_up) if gives_up < deadline => (gives_up, Cause::GaveUp),
             _ => (deadline, Cause::Timeout),
         };
-        let connecting = self.connection(index, action.connect, held, attempt);
+        let connecting = self.connection(order, held, attempt);
         let mut connection = match timeout_at(until.into(), connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(cause)) => return (None, Err(failure(cause, attempt))),
             Err(_) => return (None, Err(failure(late, attempt))),
         };
         let observation = Rc::clone(&connection.observation);
-        let exchange = connection.exchange(self.requests.make(action.say));
+        let exchange = connection.exchange(order.cast.requests.make(order.action.say));
         let exchange = timeout_at(deadline.into(), exchange);
         let result = tokio::select! {
             result = exchange => result.unwrap_or(Err(Cause::Timeout)),
@@ -78,11 +90,11 @@ impl Shard {
 
     async fn connection(
         &self,
-        index: usize,
-        connect: Connect,
+        order: &Order,
         held: Option<Connection>,
         attempt: &mut Attempt,
     ) -> Result<Connection, Cause> {
+        let connect = order.action.connect;
         match held {
             Some(held) if connect == Connect::IfNeeded && held.is_usable() => {
                 held.observation.begin();
@@ -91,11 +103,12 @@ impl Shard {
             Some(held) => held.close().await,
             None => {}
         }
-        let Some(device) = self.devices.get(index) else {
+        let Some(device) = self.devices.get(order.device) else {
             return Err(Cause::Abandoned);
         };
+        let protocol = order.cast.scenario.activity.exchange.protocol();
         self.connector
-            .connect(device, connect != Connect::Full, attempt)
+            .connect(device, protocol, connect != Connect::Full, attempt)
             .await
     }
 }

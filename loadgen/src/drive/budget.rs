@@ -1,40 +1,80 @@
-//! Which device takes the next attempt, and whether there may be one more; pure.
+//! Which device takes the next attempt of a scenario, and whether there may be one more; pure.
 //!
-//! A device does one thing at a time. Devices are used in turn, so that a run spreads over the whole fleet, and the
-//! bound on attempts in flight keeps the plan's promise about descriptors.
+//! A device does one thing at a time, whichever scenarios it belongs to. Devices are used in turn, so that a run spreads
+//! over all of them, and the bound on attempts in flight keeps the plan's promise about descriptors.
 
 use std::collections::VecDeque;
 
-/// The free devices of one shard.
+/// The devices of one shard.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    busy: Vec<bool>,
+    in_flight: usize,
+    scenarios: Vec<Turns>,
+}
+
+/// The devices of one scenario which are not busy with it.
+#[derive(Debug)]
+struct Turns {
     free: VecDeque<usize>,
     in_flight: usize,
     max_in_flight: usize,
 }
 
 impl Budget {
-    pub(crate) fn new(devices: usize, max_in_flight: usize) -> Budget {
+    /// All `devices` of the shard, free.
+    pub(crate) fn new(devices: usize) -> Budget {
         Budget {
-            free: (0..devices).collect(),
+            busy: vec![false; devices],
+            in_flight: 0,
+            scenarios: Vec::new(),
+        }
+    }
+
+    /// Adds the next scenario: its devices, and how many of them may be busy with it at a time.
+    pub(crate) fn add_scenario(&mut self, devices: &[usize], max_in_flight: usize) {
+        self.scenarios.push(Turns {
+            free: devices.iter().copied().collect(),
             in_flight: 0,
             max_in_flight,
-        }
+        });
     }
 
-    /// The device that has been free for longest, unless too much is in flight.
-    pub(crate) fn take(&mut self) -> Option<usize> {
-        if self.in_flight >= self.max_in_flight {
+    /// The scenario's device that has been free for longest, unless too much is in flight.
+    pub(crate) fn take(&mut self, scenario: usize) -> Option<usize> {
+        let turns = self.scenarios.get_mut(scenario)?;
+        if turns.in_flight >= turns.max_in_flight {
             return None;
         }
-        let device = self.free.pop_front()?;
-        self.in_flight += 1;
-        Some(device)
+        for _ in 0..turns.free.len() {
+            let device = turns.free.pop_front()?;
+            match self.busy.get_mut(device) {
+                Some(busy @ false) => {
+                    *busy = true;
+                    turns.in_flight += 1;
+                    self.in_flight += 1;
+                    return Some(device);
+                }
+                // Another scenario has it.
+                _ => turns.free.push_back(device),
+            }
+        }
+        None
     }
 
-    /// A device is free again.
-    pub(crate) fn give_back(&mut self, device: usize) {
-        self.free.push_back(device);
+    /// A device that took its turn is free again.
+    pub(crate) fn give_back(&mut self, scenario: usize, device: usize) {
+        if let Some(turns) = self.scenarios.get_mut(scenario) {
+            turns.free.push_back(device);
+            turns.in_flight -= 1;
+        }
+        self.release(device);
+    }
+
+    fn release(&mut self, device: usize) {
+        if let Some(busy) = self.busy.get_mut(device) {
+            *busy = false;
+        }
         self.in_flight -= 1;
     }
 
@@ -49,14 +89,28 @@ mod tests {
 
     #[test]
     fn devices_take_turns_within_the_bound() {
-        let mut budget = Budget::new(3, 2);
+        let mut budget = Budget::new(3);
+        budget.add_scenario(&[0, 1, 2], 2);
         assert_eq!(
-            (budget.take(), budget.take(), budget.take()),
+            (budget.take(0), budget.take(0), budget.take(0)),
             (Some(0), Some(1), None)
         );
-        budget.give_back(0);
-        assert_eq!(budget.take(), Some(2));
-        budget.give_back(2);
-        assert_eq!((budget.take(), budget.in_flight()), (Some(0), 2));
+        budget.give_back(0, 0);
+        assert_eq!(budget.take(0), Some(2));
+        budget.give_back(0, 2);
+        assert_eq!((budget.take(0), budget.in_flight()), (Some(0), 2));
+    }
+
+    #[test]
+    fn a_device_of_two_scenarios_is_busy_with_one() {
+        let mut budget = Budget::new(3);
+        budget.add_scenario(&[0, 1], 9);
+        budget.add_scenario(&[1, 2], 9);
+        assert_eq!((budget.take(0), budget.take(0)), (Some(0), Some(1)));
+        assert_eq!((budget.take(1), budget.take(1)), (Some(2), None));
+        budget.give_back(0, 1);
+        assert_eq!((budget.take(1), budget.take(0)), (Some(1), None));
+        budget.give_back(1, 1);
+        assert_eq!((budget.take(0), budget.in_flight()), (Some(1), 3));
     }
 }

@@ -28,16 +28,16 @@ pub(crate) struct Connector {
     pub(crate) server_name: ServerName<'static>,
     pub(crate) source_addresses: SourceAddresses,
     pub(crate) distances: Distances,
-    pub(crate) protocol: Protocol,
     pub(crate) configuration: ClientConfig,
     pub(crate) open: Rc<OpenConnections>,
 }
 
 impl Connector {
-    /// Opens a connection for `device`, offering its ticket if `offer`; notes each step in `attempt`.
+    /// Opens a connection of `protocol` for `device`, offering its ticket if `offer`; notes each step in `attempt`.
     pub(crate) async fn connect(
         &self,
         device: &Device,
+        protocol: Protocol,
         offer: bool,
         attempt: &mut Attempt,
     ) -> Result<Connection, Cause> {
@@ -58,7 +58,7 @@ impl Connector {
         let stream = Counted::new(stream, Rc::clone(&observation));
         let stream = Distant::new(stream, round_trip);
 
-        let connector = TlsConnector::from(tls::for_device(&self.configuration, device));
+        let connector = TlsConnector::from(tls::for_device(&self.configuration, device, protocol));
         let handshake = connector.connect(self.server_name.clone(), stream);
         let stream = handshake
             .await
@@ -77,11 +77,11 @@ impl Connector {
             Some(rustls::HandshakeKind::FullWithHelloRetryRequest) => Some(HandshakeKind::FullHrr),
             Some(rustls::HandshakeKind::Full) | None => Some(HandshakeKind::Full),
         };
-        if self.protocol == Protocol::H2 && session.alpn_protocol() != Some(b"h2") {
+        if protocol == Protocol::H2 && session.alpn_protocol() != Some(b"h2") {
             return Err(Cause::RefusedServer(ServerFault::Alpn));
         }
         let stream = Observed::new(stream, Rc::clone(&observation));
-        Connection::start(self.protocol, stream, observation, &self.open).await
+        Connection::start(protocol, stream, observation, &self.open).await
     }
 
     async fn tcp(&self, device: &Device) -> io::Result<TcpStream> {

@@ -9,7 +9,7 @@ use super::shard::Fatal;
 use crate::fleet::FleetError;
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, ServerFault};
 use crate::measure::{Cause, LocalCause};
-use crate::plan::Plan;
+use crate::plan::{PartError, Plan};
 
 /// Why a run cannot be made.
 #[derive(Debug, Error)]
@@ -30,16 +30,9 @@ pub enum RunError {
     /// The target's name cannot stand in a certificate.
     #[error("`{0}` of --target is neither a DNS name nor an IP address")]
     ServerName(String),
-    /// More parallel attempts than devices.
-    #[error(
-        "--connections {connections} needs as many devices, and there are {devices}: lower it or raise --devices"
-    )]
-    MoreConnectionsThanDevices {
-        /// Asked for.
-        connections: usize,
-        /// There are.
-        devices: usize,
-    },
+    /// A scenario's part of the fleet.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// More connections than descriptors.
     #[error(
         "the plan needs {needed} connections at a time and this process may have {limit} descriptors: \

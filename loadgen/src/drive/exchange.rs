@@ -14,7 +14,7 @@ use super::observed::{Observation, Observed};
 use super::open::OpenConnections;
 use super::payload::Payload;
 use crate::measure::{Attempt, Cause};
-use crate::plan::{self, Exchange, Plan, Protocol, Say};
+use crate::plan::{self, Activity, Exchange, Plan, Protocol, Say};
 
 /// Read buffer of an HTTP/1.1 connection in bytes: response heads are small, and idle devices are many.
 const READ_BUFFER: usize = 4096;
@@ -156,7 +156,7 @@ fn cause(observation: &Observation) -> Cause {
     observation.cause.get().unwrap_or(Cause::Protocol)
 }
 
-/// The requests of a run, made once and copied cheaply.
+/// The requests of a scenario, made once and copied cheaply.
 #[derive(Debug)]
 pub(crate) struct Requests {
     headers: HeaderMap,
@@ -171,9 +171,9 @@ struct Template {
 }
 
 impl Requests {
-    /// The plan's requests; `None` if its target does not make a URI.
-    pub(crate) fn new(plan: &Plan) -> Option<Requests> {
-        let (Exchange::Http1(http) | Exchange::H2(http)) = plan.activity().exchange else {
+    /// What the activity requests; `None` if its target does not make a URI.
+    pub(crate) fn new(plan: &Plan, activity: &Activity) -> Option<Requests> {
+        let (Exchange::Http1(http) | Exchange::H2(http)) = &activity.exchange else {
             return None;
         };
         let authority = plan.target.authority();
@@ -182,12 +182,13 @@ impl Requests {
             header::USER_AGENT,
             HeaderValue::from_static(concat!("loadgen/", env!("CARGO_PKG_VERSION"))),
         );
-        if plan.protocol == Protocol::Http1 {
+        let protocol = activity.exchange.protocol();
+        if protocol == Protocol::Http1 {
             headers.insert(header::HOST, HeaderValue::from_str(&authority).ok()?);
         }
         let template = |request: &plan::workload::exchange::Request| {
             let path = request.path.as_deref().unwrap_or(&plan.target.path);
-            let uri = match plan.protocol {
+            let uri = match protocol {
                 Protocol::H2 => format!("https://{authority}{path}").parse(),
                 _ => path.parse(),
             };

@@ -1,16 +1,20 @@
-//! Releasing attempts on one shard: preparation, warm-up and the measured window, open model or closed.
+//! Releasing attempts on one shard: preparation, warm-up and the measured window, each scenario as its executor says.
 
-use std::cell::{Cell, RefCell};
+mod arrivals;
+mod workers;
+
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::alarm::Alarm;
+use super::attempt::Order;
+use super::cast::Cast;
 use super::shard::{Message, Shard};
 use super::thread_time::ThreadTime;
-use crate::plan::{Action, Actions, ArrivalTimes, Limit, Pace, Plan, Share, part_of};
+use crate::plan::{Action, Executor, Plan};
 
 /// Attempts in flight per shard while devices are prepared.
 const PREPARATION_CONNECTIONS: usize = 32;
@@ -28,39 +32,10 @@ pub(crate) enum Stage {
     Close,
 }
 
-/// What one shard has to do and when.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Orders {
-    pub(crate) share: Share,
-    pub(crate) connections: usize,
-    /// Measured attempts of this shard, where the plan says how many.
-    pub(crate) quota: Option<u64>,
-}
-
-impl Orders {
-    pub(crate) fn new(plan: &Plan, share: Share) -> Orders {
-        let part = |total: u64| part_of(total, share.index, share.of);
-        Orders {
-            share,
-            connections: match plan.pace {
-                Pace::Closed { connections } => {
-                    usize::try_from(part(connections as u64)).unwrap_or(usize::MAX)
-                }
-                Pace::Open { .. } | Pace::Hold => 0,
-            },
-            quota: match plan.limit {
-                Limit::Count(count) => Some(part(count)),
-                Limit::DurationSeconds(_) => None,
-            },
-        }
-    }
-}
-
 /// Runs the shard from preparation to its last message.
 pub(crate) async fn run(
     shard: Rc<Shard>,
     plan: &Plan,
-    orders: Orders,
     mut stage: watch::Receiver<Stage>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -75,7 +50,7 @@ pub(crate) async fn run(
             }
         }
     });
-    prepare(&shard, plan).await;
+    prepare(&shard).await;
     shard.tell(Message::Ready {
         unprepared: shard.failed_before(),
     });
@@ -98,20 +73,24 @@ pub(crate) async fn run(
             at_start.set(ThreadTime::now());
         }
     });
-    let load = Load {
-        plan,
-        orders,
-        origin,
-        window_start,
-        window_end: match plan.limit {
-            Limit::DurationSeconds(duration) => Some(window_start + duration),
-            Limit::Count(_) => None,
-        },
+    let released = async {
+        let scenarios: Vec<_> = shard
+            .casts
+            .iter()
+            .map(|cast| Load::new(&shard, cast, origin, window_start))
+            .map(|load| tokio::task::spawn_local(load.release()))
+            .collect();
+        for scenario in scenarios {
+            // It ends by itself; nobody else can cancel it.
+            scenario.await.unwrap_or(Ok(()))?;
+        }
+        Ok::<_, io::Error>(())
     };
     let stopped = tokio::select! {
-        result = load.release(&shard) => { result?; shard.stopping.get() }
+        result = released => { result?; shard.stopping.get() }
         _ = flag => true,
     };
+    let released = Instant::now();
     shard.stopping.set(true);
     let patience = if stopped {
         STOPPED_PATIENCE
@@ -125,39 +104,67 @@ pub(crate) async fn run(
     shard.close_second(origin.elapsed().as_secs());
     shard.tell(Message::Drained {
         open: shard.open.count(),
+        released,
         core: at_start.get().shares_since(window_start),
     });
     if stage.wait_for(|stage| *stage == Stage::Close).await.is_ok() {
         shard.close_held().await;
     }
-    shard.tell(Message::Finished(Box::new(shard.take_recorder())));
+    shard.tell(Message::Finished(shard.take_recorders()));
     Ok(())
 }
 
-/// Each device once: a ticket, or an open connection, as the mode needs it.
-async fn prepare(shard: &Rc<Shard>, plan: &Plan) {
-    let Some(action) = plan.activity().preparation() else {
-        return;
-    };
-    let next = Rc::new(Cell::new(0));
-    let workers = PREPARATION_CONNECTIONS.min(shard.devices.len());
-    let tasks: Vec<_> = (0..workers)
-        .map(|_| tokio::task::spawn_local(prepare_next(Rc::clone(shard), action, Rc::clone(&next))))
-        .collect();
-    for task in tasks {
-        // A task ends with the last device; it cannot be cancelled by anybody else.
-        let _ = task.await;
+/// Each device once for each scenario that needs it: a ticket, or an open connection.
+async fn prepare(shard: &Rc<Shard>) {
+    for cast in &shard.casts {
+        let Some(action) = cast.scenario.activity.preparation() else {
+            continue;
+        };
+        let next = Rc::new(Cell::new(0));
+        let workers = PREPARATION_CONNECTIONS.min(cast.slots.len());
+        let tasks: Vec<_> = (0..workers)
+            .map(|_| Preparation {
+                shard: Rc::clone(shard),
+                cast: Rc::clone(cast),
+                action,
+                next: Rc::clone(&next),
+            })
+            .map(|preparation| tokio::task::spawn_local(preparation.work()))
+            .collect();
+        for task in tasks {
+            // A task ends with the last device; it cannot be cancelled by anybody else.
+            let _ = task.await;
+        }
     }
 }
 
-async fn prepare_next(shard: Rc<Shard>, action: Action, next: Rc<Cell<usize>>) {
-    while next.replace(next.get() + 1) < shard.devices.len() && !shard.stopping.get() {
-        let Some(index) = shard.take_device() else {
-            return;
-        };
-        Rc::clone(&shard)
-            .attempt(index, action, Instant::now(), false)
-            .await;
+/// One of the parallel workers that prepare a scenario's devices.
+struct Preparation {
+    shard: Rc<Shard>,
+    cast: Rc<Cast>,
+    action: Action,
+    next: Rc<Cell<usize>>,
+}
+
+impl Preparation {
+    async fn work(self) {
+        while !self.shard.stopping.get() {
+            let number = self.next.replace(self.next.get() + 1);
+            let Some(&device) = self.cast.slots.get(number) else {
+                return;
+            };
+            if self.shard.is_prepared(device, self.action) {
+                continue;
+            }
+            let order = Order {
+                cast: Rc::clone(&self.cast),
+                device,
+                action: self.action,
+                intended: Instant::now(),
+                measured: false,
+            };
+            self.shard.attempt_once(&order).await;
+        }
     }
 }
 
@@ -168,31 +175,47 @@ async fn tick(shard: Rc<Shard>, origin: Instant) {
     }
 }
 
-struct Load<'plan> {
-    plan: &'plan Plan,
-    orders: Orders,
-    origin: Instant,
+/// One scenario's load on this shard.
+struct Load {
+    shard: Rc<Shard>,
+    cast: Rc<Cast>,
+    /// The scenario's own zero.
+    begin: Instant,
     window_start: Instant,
-    window_end: Option<Instant>,
+    /// From then on it releases nothing.
+    end: Option<Instant>,
 }
 
-impl Load<'_> {
-    async fn release(&self, shard: &Rc<Shard>) -> io::Result<()> {
-        match self.plan.pace {
-            Pace::Open {
-                rate_per_second,
-                pattern,
-            } => {
-                let times =
-                    ArrivalTimes::new(pattern, rate_per_second, self.plan.seed, self.orders.share);
-                self.open_model(shard, times).await
+impl Load {
+    fn new(shard: &Rc<Shard>, cast: &Rc<Cast>, origin: Instant, window_start: Instant) -> Load {
+        let scenario = &cast.scenario;
+        Load {
+            shard: Rc::clone(shard),
+            cast: Rc::clone(cast),
+            begin: if scenario.runs_in_warmup() {
+                origin
+            } else {
+                window_start + scenario.start
+            },
+            window_start,
+            end: scenario.end().map(|end| window_start + end),
+        }
+    }
+
+    async fn release(self) -> io::Result<()> {
+        let cast = Rc::clone(&self.cast);
+        match &cast.scenario.executor {
+            Executor::ConstantArrivalRate(constant) => {
+                let times = constant.arrival_times(cast.seed, cast.share);
+                self.on_schedule(times, constant.until.count()).await
             }
-            Pace::Closed { .. } => {
-                self.closed_model(shard).await;
+            Executor::ConstantDevices(constant) => {
+                let devices = cast.part_of_devices(constant.devices);
+                self.in_parallel(devices, constant.until.count()).await;
                 Ok(())
             }
-            Pace::Hold => {
-                if let Some(end) = self.window_end {
+            Executor::Hold(_) => {
+                if let Some(end) = self.end {
                     tokio::time::sleep_until(end.into()).await;
                 }
                 Ok(())
@@ -200,102 +223,23 @@ impl Load<'_> {
         }
     }
 
-    /// Attempts start when the schedule says so.
-    async fn open_model(&self, shard: &Rc<Shard>, times: ArrivalTimes) -> io::Result<()> {
-        let alarm = Alarm::new()?;
-        let mut actions = Actions::new(&self.plan.activity(), self.plan.seed, self.orders.share);
-        let mut quota = self.orders.quota;
-        for time in times {
-            let intended = self.origin + time;
-            let measured = intended >= self.window_start;
-            if self.window_end.is_some_and(|end| intended >= end) || (measured && quota == Some(0))
-            {
-                break;
-            }
-            alarm.until(intended).await?;
-            if shard.stopping.get() {
-                break;
-            }
-            if let Some(quota) = quota.as_mut().filter(|_| measured) {
-                *quota -= 1;
-            }
-            let action = actions.draw();
-            match shard.take_device() {
-                Some(index) => {
-                    tokio::task::spawn_local(
-                        Rc::clone(shard).attempt(index, action, intended, measured),
-                    );
-                }
-                None => shard.overflow(measured),
-            }
-        }
-        Ok(())
+    /// Whether something that is to start at `instant` comes after the scenario's end.
+    fn is_over(&self, instant: Instant) -> bool {
+        self.end.is_some_and(|end| instant >= end)
     }
 
-    /// So many attempts at a time, each begun as soon as one is done.
-    async fn closed_model(&self, shard: &Rc<Shard>) {
-        let actions = Rc::new(RefCell::new(Actions::new(
-            &self.plan.activity(),
-            self.plan.seed,
-            self.orders.share,
-        )));
-        let quota = Rc::new(Cell::new(self.orders.quota));
-        let workers: Vec<_> = (0..self.orders.connections)
-            .map(|_| {
-                let worker = Worker {
-                    shard: Rc::clone(shard),
-                    actions: Rc::clone(&actions),
-                    quota: Rc::clone(&quota),
-                    origin: self.origin,
-                    window_start: self.window_start,
-                    window_end: self.window_end,
-                };
-                tokio::task::spawn_local(worker.work())
-            })
-            .collect();
-        for worker in workers {
-            let _ = worker.await;
-        }
-    }
-}
-
-/// One of the parallel workers of the closed model.
-struct Worker {
-    shard: Rc<Shard>,
-    actions: Rc<RefCell<Actions>>,
-    quota: Rc<Cell<Option<u64>>>,
-    origin: Instant,
-    window_start: Instant,
-    window_end: Option<Instant>,
-}
-
-impl Worker {
-    async fn work(self) {
-        tokio::time::sleep_until(self.origin.into()).await;
-        while !self.shard.stopping.get() {
-            let now = Instant::now();
-            let measured = now >= self.window_start;
-            if self.window_end.is_some_and(|end| now >= end) || (measured && !self.take_quota()) {
-                return;
-            }
-            let Some(index) = self.shard.take_device() else {
-                return;
-            };
-            let action = self.actions.borrow_mut().draw();
-            Rc::clone(&self.shard)
-                .attempt(index, action, now, measured)
-                .await;
-        }
+    /// Whether something that is to start at `instant` is measured.
+    fn is_measured(&self, instant: Instant) -> bool {
+        instant >= self.window_start
     }
 
-    fn take_quota(&self) -> bool {
-        match self.quota.get() {
-            Some(0) => false,
-            Some(left) => {
-                self.quota.set(Some(left - 1));
-                true
-            }
-            None => true,
+    fn order(&self, device: usize, action: Action, intended: Instant) -> Order {
+        Order {
+            cast: Rc::clone(&self.cast),
+            device,
+            action,
+            intended,
+            measured: self.is_measured(intended),
         }
     }
 }

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::budget::Budget;
+use super::cast::Cast;
 use super::connect::Connector;
-use super::exchange::{Connection, Requests};
+use super::exchange::Connection;
 use super::open::OpenConnections;
 use super::thread_time::{CoreShare, ThreadTime};
 use crate::fleet::Device;
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION};
 use crate::measure::{Attempt, Cause, Failure, Moment, Recorder, Second};
+use crate::plan::{Action, Plan};
 
 /// Time for the goodbyes of all held connections together.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -35,11 +37,13 @@ pub(crate) enum Message {
     Drained {
         /// Connections open.
         open: u64,
+        /// When the last scenario had released all that it was to.
+        released: Instant,
         /// What the shard's thread got of a core in the window.
         core: CoreShare,
     },
-    /// All connections are closed.
-    Finished(Box<Recorder>),
+    /// All connections are closed; with the samples of each scenario.
+    Finished(Vec<Recorder>),
 }
 
 /// A first attempt that shows that no later one can succeed.
@@ -55,17 +59,20 @@ pub(crate) enum Fatal {
 pub(crate) struct Shard {
     pub(crate) devices: Vec<Device>,
     pub(crate) connector: Connector,
-    pub(crate) requests: Requests,
     pub(crate) timeout: Duration,
     pub(crate) patience: Option<Duration>,
     pub(crate) open: Rc<OpenConnections>,
     held: RefCell<Vec<Option<Connection>>>,
     budget: RefCell<Budget>,
-    recorder: RefCell<Recorder>,
+    /// The scenarios, in the plan's order.
+    pub(crate) casts: Vec<Rc<Cast>>,
     second: RefCell<Second>,
     /// When the current second began, and the thread's time then.
     second_began: Cell<(Instant, ThreadTime)>,
+    /// Nothing is in flight any more.
     idle: Notify,
+    /// A device has become free.
+    freed: Notify,
     /// Nothing more is to be released.
     pub(crate) stopping: Cell<bool>,
     connected_once: Cell<bool>,
@@ -76,25 +83,27 @@ impl Shard {
     pub(crate) fn new(
         devices: Vec<Device>,
         connector: Connector,
-        requests: Requests,
-        timeout: Duration,
-        patience: Option<Duration>,
-        max_in_flight: usize,
+        casts: Vec<Rc<Cast>>,
+        plan: &Plan,
         messages: mpsc::Sender<Message>,
     ) -> Shard {
+        let mut budget = Budget::new(devices.len());
+        for cast in &casts {
+            budget.add_scenario(&cast.slots, cast.max_in_flight());
+        }
         Shard {
             held: RefCell::new(devices.iter().map(|_| None).collect()),
-            budget: RefCell::new(Budget::new(devices.len(), max_in_flight)),
+            budget: RefCell::new(budget),
             devices,
             open: Rc::clone(&connector.open),
             connector,
-            requests,
-            timeout,
-            patience,
-            recorder: RefCell::new(Recorder::new()),
+            timeout: plan.timeout,
+            patience: plan.patience,
+            casts,
             second: RefCell::new(Second::new(0)),
             second_began: Cell::new((Instant::now(), ThreadTime::now())),
             idle: Notify::new(),
+            freed: Notify::new(),
             stopping: Cell::new(false),
             connected_once: Cell::new(false),
             messages,
@@ -106,16 +115,29 @@ impl Shard {
         let _ = self.messages.send(message);
     }
 
-    pub(crate) fn take_device(&self) -> Option<usize> {
-        self.budget.borrow_mut().take()
+    /// The device whose turn it is in the scenario, if one may take it now.
+    pub(crate) fn take_device(&self, cast: &Cast) -> Option<usize> {
+        self.budget.borrow_mut().take(cast.number)
     }
 
-    pub(crate) fn give_back(&self, index: usize) {
+    /// The same, once there is one.
+    pub(crate) async fn wait_for_device(&self, cast: &Cast) -> usize {
+        loop {
+            // A device that is freed between the look and the wait wakes this too: nothing is awaited between them.
+            if let Some(device) = self.take_device(cast) {
+                return device;
+            }
+            self.freed.notified().await;
+        }
+    }
+
+    pub(crate) fn give_back(&self, cast: &Cast, device: usize) {
         let in_flight = {
             let mut budget = self.budget.borrow_mut();
-            budget.give_back(index);
+            budget.give_back(cast.number, device);
             budget.in_flight()
         };
+        self.freed.notify_waiters();
         if in_flight == 0 {
             self.idle.notify_waiters();
         }
@@ -136,21 +158,23 @@ impl Shard {
             .await
             .is_err()
         {
-            self.recorder.borrow_mut().abandon(Failure {
-                cause: Cause::Abandoned,
-                moment: Moment::Response,
-            });
+            for cast in &self.casts {
+                cast.recorder.borrow_mut().abandon(Failure {
+                    cause: Cause::Abandoned,
+                    moment: Moment::Response,
+                });
+            }
         }
     }
 
-    pub(crate) fn started(&self, attempt: &Attempt) {
+    pub(crate) fn started(&self, cast: &Cast, attempt: &Attempt) {
         let lag = attempt.started.saturating_duration_since(attempt.intended);
-        self.recorder.borrow_mut().start(attempt.measured, lag);
+        cast.recorder.borrow_mut().start(attempt.measured, lag);
         self.second.borrow_mut().start(lag);
     }
 
-    pub(crate) fn finished(&self, attempt: &Attempt, outcome: Result<(), Failure>) {
-        self.recorder.borrow_mut().finish(attempt, outcome);
+    pub(crate) fn finished(&self, cast: &Cast, attempt: &Attempt, outcome: Result<(), Failure>) {
+        cast.recorder.borrow_mut().finish(attempt, outcome);
         self.second.borrow_mut().finish(attempt, outcome);
         self.judge_first(outcome);
     }
@@ -168,8 +192,8 @@ impl Shard {
         }
     }
 
-    pub(crate) fn overflow(&self, measured: bool) {
-        self.recorder.borrow_mut().overflow(measured);
+    pub(crate) fn overflow(&self, cast: &Cast, measured: bool) {
+        cast.recorder.borrow_mut().overflow(measured);
         self.second.borrow_mut().overflow();
     }
 
@@ -189,6 +213,13 @@ impl Shard {
             .replace((Instant::now(), ThreadTime::now()));
         second.busiest_shard = time.shares_since(then).running;
         self.tell(Message::Second(Box::new(second)));
+    }
+
+    /// Whether the device already has what `preparation` would give it.
+    pub(crate) fn is_prepared(&self, device: usize, preparation: Action) -> bool {
+        let held = self.held.borrow();
+        let open = held.get(device).and_then(Option::as_ref);
+        preparation.keep_open && open.is_some_and(Connection::is_usable)
     }
 
     pub(crate) fn take_held(&self, index: usize) -> Option<Connection> {
@@ -219,11 +250,14 @@ impl Shard {
     }
 
     pub(crate) fn failed_before(&self) -> u64 {
-        self.recorder.borrow().before.counts.failed
+        let failed = |cast: &Rc<Cast>| cast.recorder.borrow().before.counts.failed;
+        self.casts.iter().map(failed).sum()
     }
 
-    pub(crate) fn take_recorder(&self) -> Recorder {
-        self.recorder.take()
+    /// The samples of each scenario, in the plan's order.
+    pub(crate) fn take_recorders(&self) -> Vec<Recorder> {
+        let take = |cast: &Rc<Cast>| cast.recorder.take();
+        self.casts.iter().map(take).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::verifier::RememberingVerifier;
 use crate::fleet::{Device, TrustAnchors};
-use crate::plan::{Group, Plan, TlsVersion};
+use crate::plan::{Group, Plan, Protocol, TlsVersion};
 
 /// The provider with the plan's groups and no others.
 pub(crate) fn provider(groups: &[Group]) -> Arc<CryptoProvider> {
@@ -52,18 +52,21 @@ pub(crate) fn base_configuration(
         .with_no_client_auth();
     // The default would reserve room for 256 sessions.
     configuration.resumption = Resumption::disabled();
-    configuration.alpn_protocols = plan
-        .protocol
-        .alpn()
-        .map(|name| name.as_bytes().to_vec())
-        .into_iter()
-        .collect();
     Ok(configuration)
 }
 
 /// The configuration of one connection of one device.
-pub(crate) fn for_device(base: &ClientConfig, device: &Device) -> Arc<ClientConfig> {
+pub(crate) fn for_device(
+    base: &ClientConfig,
+    device: &Device,
+    protocol: Protocol,
+) -> Arc<ClientConfig> {
     let mut configuration = base.clone();
+    configuration.alpn_protocols = protocol
+        .alpn()
+        .map(|name| name.as_bytes().to_vec())
+        .into_iter()
+        .collect();
     configuration.client_auth_cert_resolver = device.credentials();
     configuration.resumption = Resumption::store(device.tickets.clone());
     Arc::new(configuration)

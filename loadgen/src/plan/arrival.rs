@@ -1,4 +1,4 @@
-//! Arrivals of the open model: an endless iterator of intended starts.
+//! Arrivals of the open model: an iterator of intended starts.
 //!
 //! Intended starts depend on the plan alone, never on how the server or the generator is doing: that is what keeps
 //! coordinated omission out of the response time.
@@ -9,11 +9,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use super::ramp::Ramp;
+
 /// How arrivals are spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
     /// One arrival every 1/rate seconds.
+    #[default]
     Uniform,
     /// Independent arrivals: exponentially distributed gaps, as a large fleet shows.
     Poisson,
@@ -28,35 +31,52 @@ pub struct Share {
     pub of: usize,
 }
 
-/// Intended starts of one share of a schedule, as time since the schedule began; endless and ascending.
+/// The rate over time, of all shares together.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rate {
+    /// Always so many per second (> 0).
+    Constant(f64),
+    /// As stages say; it ends with the last.
+    Ramp(Ramp),
+}
+
+impl Rate {
+    /// The time in seconds at which more than `count` arrivals are due; `None` if so many never are.
+    fn time_of(&self, count: f64) -> Option<f64> {
+        match self {
+            Rate::Constant(per_second) => Some(count / per_second),
+            Rate::Ramp(ramp) => ramp.time_of(count),
+        }
+    }
+}
+
+/// Intended starts of one share of a schedule, as time since the schedule began; ascending.
 #[derive(Debug)]
 pub struct ArrivalTimes {
-    rate_per_second: f64,
+    rate: Rate,
     share: Share,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
+    /// Arrivals released so far.
     Uniform { released: u64 },
-    Poisson { seconds: f64, random: Box<StdRng> },
+    /// Arrivals of this share that were due at the last one, which is a random number.
+    Poisson { due: f64, random: Box<StdRng> },
 }
 
 impl ArrivalTimes {
-    /// The share's arrivals of a schedule of `rate_per_second` (> 0) over all shares together.
-    pub fn new(pattern: Pattern, rate_per_second: f64, seed: u64, share: Share) -> ArrivalTimes {
+    /// The share's arrivals at a rate that all shares reach together.
+    pub fn new(rate: Rate, pattern: Pattern, seed: u64, share: Share) -> ArrivalTimes {
         let state = match pattern {
             Pattern::Uniform => State::Uniform { released: 0 },
             Pattern::Poisson => State::Poisson {
-                seconds: 0.0,
+                due: 0.0,
                 random: Box::new(random_of_share(seed, share)),
             },
         };
-        ArrivalTimes {
-            rate_per_second,
-            share,
-            state,
-        }
+        ArrivalTimes { rate, share, state }
     }
 }
 
@@ -64,21 +84,21 @@ impl Iterator for ArrivalTimes {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let seconds = match &mut self.state {
+        let count = match &mut self.state {
             State::Uniform { released } => {
                 let number = *released * self.share.of as u64 + self.share.index as u64;
                 *released += 1;
-                number as f64 / self.rate_per_second
+                number as f64
             }
-            State::Poisson { seconds, random } => {
-                // The superposition of independent Poisson processes is one: each share draws its own.
-                let rate = self.rate_per_second / self.share.of as f64;
+            State::Poisson { due, random } => {
+                // The superposition of independent Poisson processes is one: each share draws its own. A process whose rate
+                // changes is one of rate 1 whose time is the number of arrivals due.
                 let uniform: f64 = random.random();
-                *seconds += -(1.0 - uniform).ln() / rate;
-                *seconds
+                *due += -(1.0 - uniform).ln();
+                *due * self.share.of as f64
             }
         };
-        Duration::try_from_secs_f64(seconds).ok()
+        Duration::try_from_secs_f64(self.rate.time_of(count)?).ok()
     }
 }
 
@@ -92,7 +112,7 @@ mod tests {
     use super::*;
 
     fn times(pattern: Pattern, index: usize, of: usize) -> ArrivalTimes {
-        ArrivalTimes::new(pattern, 1000.0, 7, Share { index, of })
+        ArrivalTimes::new(Rate::Constant(1000.0), pattern, 7, Share { index, of })
     }
 
     #[test]

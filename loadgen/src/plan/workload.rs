@@ -5,6 +5,7 @@ pub mod exchange;
 pub mod telemetry;
 mod topic;
 
+use std::fmt;
 use std::time::Duration;
 
 use rand::Rng;
@@ -168,6 +169,25 @@ impl Activity {
         }
         self.exchange.errors(&mut errors);
         errors
+    }
+}
+
+/// In words, for a report.
+impl fmt::Display for Activity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| (share * 1000.0).round() / 10.0;
+        write!(formatter, "{}, ", self.exchange.protocol().name())?;
+        if self.reuse >= 1.0 {
+            return formatter.write_str("open connections");
+        }
+        if self.reuse > 0.0 {
+            write!(formatter, "{} % on open connections, ", percent(self.reuse))?;
+        }
+        write!(
+            formatter,
+            "new connections ({} % with a ticket)",
+            percent(self.resume_ratio)
+        )
     }
 }
 

@@ -9,13 +9,13 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{
     BeforeWindow, Counts, ErrorCount, Handshakes, Host, Metric, Resumption, Run, RunResult, SCHEMA,
-    SecondOfRun, ThresholdOutcome, Unit, Validity, WatchedProcess, metric,
+    ScenarioResult, SecondOfRun, ThresholdOutcome, Unit, Validity, WatchedProcess, metric,
 };
 use crate::measure::health::{Evidence, judge};
 use crate::measure::recorder::{self, OperationSamples, Tally, new_histogram};
 use crate::measure::{Cause, Failure, LocalCause, Measurement, Recorder, Second, Watched};
 use crate::plan::threshold::Subject;
-use crate::plan::{Pace, Plan, Threshold};
+use crate::plan::{Plan, Scenario, Threshold};
 
 impl RunResult {
     /// The result of a run.
@@ -45,11 +45,7 @@ impl RunResult {
                 throttled_share: measurement.health.throttled_share,
             },
             counts,
-            rate_per_second: if window_seconds > 0.0 {
-                counts.ok as f64 / window_seconds
-            } else {
-                0.0
-            },
+            rate_per_second: counts.rate(window_seconds),
             handshakes: recorder.window.handshakes.into(),
             resumption: recorder.window.into(),
             open_connections_at_end: measurement.open_at_end,
@@ -59,8 +55,14 @@ impl RunResult {
                 resumption: recorder.before.into(),
                 errors: errors(&recorder.failures_before),
             },
-            metrics: metrics(recorder, matches!(plan.pace, Pace::Open { .. })),
+            metrics: metrics(recorder, has_schedule(plan)),
             errors: errors(&recorder.failures),
+            scenarios: plan
+                .scenarios
+                .iter()
+                .zip(&measurement.scenarios)
+                .map(|(scenario, samples)| ScenarioResult::new(scenario, samples, window_seconds))
+                .collect(),
             seconds: measurement
                 .series
                 .iter()
@@ -81,12 +83,18 @@ impl RunResult {
     }
 }
 
+/// Whether anything has intended starts, for which it can be late.
+fn has_schedule(plan: &Plan) -> bool {
+    let schedule = |scenario: &Scenario| scenario.executor.has_schedule();
+    plan.scenarios.iter().any(schedule)
+}
+
 fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
     let recorder = &measurement.recorder;
     let counts = recorder.window.counts;
     Evidence {
         window: measurement.window,
-        open_model: matches!(plan.pace, Pace::Open { .. }),
+        open_model: has_schedule(plan),
         lag_p99: Duration::from_micros(recorder.schedule_lag.value_at_quantile(0.99)),
         busiest_shard: largest(&measurement.health.shard_cpu_shares),
         waiting: largest(&measurement.health.shard_waiting_shares),
@@ -123,7 +131,7 @@ fn largest(shares: &[f64]) -> f64 {
 /// One histogram of an operation's samples.
 type Pick = fn(&OperationSamples) -> &Histogram<u64>;
 
-fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
+pub(super) fn metrics(recorder: &Recorder, has_schedule: bool) -> Vec<Metric> {
     let operations = [
         ("full", &recorder.full),
         ("resumed", &recorder.resumed),
@@ -156,7 +164,7 @@ fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
             );
         }
     }
-    if open_model {
+    if has_schedule {
         // Without a schedule nothing can be late.
         metrics.extend(Metric::new(
             "schedule_lag",
@@ -174,7 +182,7 @@ fn metrics(recorder: &Recorder, open_model: bool) -> Vec<Metric> {
     metrics
 }
 
-fn errors(failures: &BTreeMap<Failure, u64>) -> Vec<ErrorCount> {
+pub(super) fn errors(failures: &BTreeMap<Failure, u64>) -> Vec<ErrorCount> {
     let mut errors: Vec<_> = failures
         .iter()
         .map(|(failure, count)| ErrorCount {

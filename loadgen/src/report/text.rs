@@ -4,7 +4,6 @@ use std::fmt::{self, Write};
 
 use super::number::plain;
 use super::{Metric, RunResult, Unit};
-use crate::plan::{Limit, Pace};
 
 /// The whole report.
 pub fn render(result: &RunResult) -> String {
@@ -42,26 +41,26 @@ fn write_report(out: &mut String, result: &RunResult) -> fmt::Result {
 
 fn write_choices(out: &mut String, result: &RunResult) -> fmt::Result {
     let plan = &result.choices;
-    let pace = match plan.pace {
-        Pace::Open {
-            rate_per_second, ..
-        } => format!("open model, {rate_per_second}/s"),
-        Pace::Closed { connections } => format!("closed model, {connections} at a time"),
-        Pace::Hold => "connections held".to_owned(),
-    };
-    let limit = match plan.limit {
-        Limit::DurationSeconds(duration) => format!("{:.0} s", duration.as_secs_f64()),
-        Limit::Count(count) => format!("{count} attempts"),
-    };
-    let protocol = plan.protocol.name();
-    let mode = format!("{:?}", plan.mode).to_lowercase();
     writeln!(
         out,
-        "run           {mode}, {pace}, {limit} after {:.0} s warm-up, {protocol}, {} devices, {} shards",
+        "run           {:.0} s after {:.0} s warm-up, {} devices, {} shards",
+        result.run.window_seconds,
         plan.warmup.as_secs_f64(),
         result.run.devices,
         result.run.shards,
     )?;
+    for scenario in plan.scenarios.iter() {
+        let activity = &scenario.activity;
+        let start = match scenario.start.as_secs_f64() {
+            0.0 => String::new(),
+            start => format!(", from {start} s on"),
+        };
+        writeln!(
+            out,
+            "scenario      {}: {activity}, {}{start}",
+            scenario.name, scenario.executor
+        )?;
+    }
     writeln!(
         out,
         "target        https://{}{}   at {}",

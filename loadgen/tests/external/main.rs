@@ -17,7 +17,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use certs_gen::fleet::{FleetSpec, Silent, generate};
-use loadgen::plan::{Limit, Mode, Pace, Target};
+use loadgen::plan::{ConstantDevices, Executor, Limit, Mode, Protocol, Target};
 use loadgen::{Plan, Stop};
 
 struct Nginx {
@@ -103,10 +103,9 @@ fn nginx_counts_what_the_generator_counts() {
     let nginx = Nginx::start(folder.path());
     for mode in [Mode::Full, Mode::Resume, Mode::Telemetry, Mode::Mixed] {
         let target = Target::parse(&format!("https://{}", nginx.tls)).unwrap();
-        let mut plan = Plan::new(target, folder.path().join("pki"));
-        plan.mode = mode;
-        plan.pace = Pace::Closed { connections: 8 };
-        plan.limit = Limit::Count(500);
+        let executor = Executor::ConstantDevices(ConstantDevices::new(8, Limit::Count(500)));
+        let mut plan = Plan::new(target, folder.path().join("pki"))
+            .with_scenario(executor, mode.activity(Protocol::Http1, 256));
         plan.warmup = Duration::ZERO;
         let (connections, requests) = nginx.counters();
         let result = loadgen::run(&plan, Stop::never(), |_| ()).unwrap();

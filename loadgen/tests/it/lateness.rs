@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use loadgen::RunResult;
 use loadgen::measure::Verdict;
-use loadgen::plan::{FleetSpec, Limit, Mode, Pace};
+use loadgen::plan::{FleetSpec, Limit, Mode};
 use loadgen::report::json;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::models::{open, plan, run};
+use crate::models::{closed, execute, limit, open, plan, run};
 use crate::pki;
 use crate::server::{Behaviour, Options, Server};
 
@@ -41,8 +41,8 @@ fn every_arrival_of_a_pause_shows_how_long_it_waited() {
     let server = server(Behaviour::PausesAtRequest(PAUSE_AT));
     let mut plan = plan(&server, Mode::Telemetry);
     plan.fleet = FleetSpec::folder(pki::many());
-    plan.pace = open(RATE as f64);
-    plan.limit = Limit::Count(ARRIVALS);
+    execute(&mut plan, open(RATE as f64));
+    limit(&mut plan, Limit::Count(ARRIVALS));
     let result = run(&plan);
     assert_eq!(result.counts.ok, ARRIVALS, "{:?}", result.errors);
     // A third of the arrivals fall into the pause, one each 10 ms; the k-th of them waits 10 ms less than the one before.
@@ -63,8 +63,8 @@ fn the_closed_model_hides_the_same_pause() {
     let server = server(Behaviour::PausesAtRequest(PAUSE_AT));
     let mut plan = plan(&server, Mode::Telemetry);
     plan.fleet = FleetSpec::folder(pki::many());
-    plan.pace = Pace::Closed { connections: 1 };
-    plan.limit = Limit::Count(ARRIVALS);
+    execute(&mut plan, closed(1));
+    limit(&mut plan, Limit::Count(ARRIVALS));
     let result = run(&plan);
     assert!(seconds(&result, "response_time", 1.0) >= 1.0);
     let p99 = seconds(&result, "response_time", 0.99);

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use loadgen::plan::{Limit, Mode, Pace, Pattern, Protocol, Target, TlsVersion};
+use loadgen::plan::{
+    ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit, Mode, Protocol, Target, TlsVersion,
+};
 use loadgen::report::{SecondOfRun, Unit, metric, text};
 use loadgen::{Plan, RunResult, Stop};
 
@@ -11,21 +13,39 @@ use crate::pki;
 use crate::server::{Options, Server};
 
 pub(crate) fn plan(server: &Server, mode: Mode) -> Plan {
-    let mut plan = Plan::new(Target::parse(&server.url()).unwrap(), pki::ours());
-    plan.mode = mode;
-    plan.pace = Pace::Closed { connections: 4 };
-    plan.limit = Limit::Count(60);
+    let target = Target::parse(&server.url()).unwrap();
+    let mut plan = Plan::new(target, pki::ours())
+        .with_scenario(closed(4), mode.activity(Protocol::Http1, 256));
     plan.warmup = Duration::ZERO;
     plan.shards = Some(2);
     plan.timeout = Duration::from_secs(5);
     plan
 }
 
-pub(crate) fn open(rate_per_second: f64) -> Pace {
-    Pace::Open {
-        rate_per_second,
-        pattern: Pattern::Uniform,
-    }
+/// Uniform arrivals, 60 of them.
+pub(crate) fn open(rate_per_second: f64) -> Executor {
+    let constant = ConstantArrivalRate::new(rate_per_second, Limit::Count(60));
+    Executor::ConstantArrivalRate(constant)
+}
+
+/// So many devices at a time, 60 attempts together.
+pub(crate) fn closed(devices: usize) -> Executor {
+    Executor::ConstantDevices(ConstantDevices::new(devices, Limit::Count(60)))
+}
+
+/// Lets the plan's only scenario end otherwise.
+pub(crate) fn limit(plan: &mut Plan, limit: Limit) {
+    *plan.scenarios.first_mut().executor.limit_mut().unwrap() = limit;
+}
+
+/// Lets the plan's only scenario speak `protocol`, otherwise as `mode` has it.
+pub(crate) fn speak(plan: &mut Plan, mode: Mode, protocol: Protocol, bytes: u64) {
+    plan.scenarios.first_mut().activity = mode.activity(protocol, bytes);
+}
+
+/// Gives the plan's only scenario another executor.
+pub(crate) fn execute(plan: &mut Plan, executor: Executor) {
+    plan.scenarios.first_mut().executor = executor;
 }
 
 pub(crate) fn run(plan: &Plan) -> RunResult {
@@ -46,11 +66,11 @@ pub(crate) fn run(plan: &Plan) -> RunResult {
 #[test]
 fn full_handshakes_are_counted_alike_on_both_sides() {
     for protocol in [Protocol::Http1, Protocol::H2] {
-        for pace in [Pace::Closed { connections: 4 }, open(300.0)] {
+        for executor in [closed(4), open(300.0)] {
             let server = Server::start(Options::default());
             let mut plan = plan(&server, Mode::Full);
-            plan.protocol = protocol;
-            plan.pace = pace;
+            speak(&mut plan, Mode::Full, protocol, 256);
+            execute(&mut plan, executor);
             let result = run(&plan);
             let counted = server.counted();
             assert_eq!(
@@ -84,8 +104,8 @@ fn resumption_is_accepted_and_proved() {
         let server = Server::start(Options::default());
         let mut plan = plan(&server, Mode::Resume);
         plan.tls = tls;
-        plan.protocol = protocol;
-        plan.limit = Limit::Count(200);
+        speak(&mut plan, Mode::Resume, protocol, 256);
+        limit(&mut plan, Limit::Count(200));
         let result = run(&plan);
         let counted = server.counted();
         let resumption = result.resumption;
@@ -108,7 +128,7 @@ fn bytes_are_reported_by_kind_of_operation() {
     let bytes = |mode, operation: &str| {
         let server = Server::start(Options::default());
         let mut plan = plan(&server, mode);
-        plan.payload_bytes = 100;
+        speak(&mut plan, mode, Protocol::Http1, 100);
         let result = run(&plan);
         let median = |name: &str| {
             let metric = result.metric(name, operation).unwrap();
@@ -148,13 +168,12 @@ fn without_tickets_nothing_is_offered_and_nothing_resumes() {
 
 #[test]
 fn telemetry_stays_on_the_open_connections() {
-    for pace in [Pace::Closed { connections: 4 }, open(400.0)] {
+    for executor in [closed(4), open(400.0)] {
         for protocol in [Protocol::Http1, Protocol::H2] {
             let server = Server::start(Options::default());
             let mut plan = plan(&server, Mode::Telemetry);
-            plan.pace = pace;
-            plan.protocol = protocol;
-            plan.payload_bytes = 100;
+            execute(&mut plan, executor.clone());
+            speak(&mut plan, Mode::Telemetry, protocol, 100);
             let result = run(&plan);
             let counted = server.counted();
             assert_eq!(result.counts.ok, 60, "{:?}", result.errors);
@@ -174,8 +193,8 @@ fn telemetry_stays_on_the_open_connections() {
 fn idle_holds_every_device_s_connection() {
     let server = Server::start(Options::default());
     let mut plan = plan(&server, Mode::Idle);
-    plan.pace = Pace::Hold;
-    plan.limit = Limit::DurationSeconds(Duration::from_millis(50));
+    let duration = Duration::from_millis(50);
+    execute(&mut plan, Executor::Hold(Hold { duration }));
     plan.watch_pids = vec![std::process::id()];
     let result = run(&plan);
     assert_eq!(result.open_connections_at_end, pki::DEVICES as u64);
@@ -197,7 +216,7 @@ fn idle_holds_every_device_s_connection() {
 fn mixed_does_all_three_and_reconnects() {
     let server = Server::start(Options::default());
     let mut plan = plan(&server, Mode::Mixed);
-    plan.limit = Limit::Count(400);
+    limit(&mut plan, Limit::Count(400));
     let result = run(&plan);
     let counted = server.counted();
     assert_eq!(result.counts.ok, 400, "{:?}", result.errors);
@@ -225,8 +244,8 @@ fn distant_devices_take_a_round_trip_for_each_flight() {
     for protocol in [Protocol::Http1, Protocol::H2] {
         let server = Server::start(Options::default());
         let mut plan = plan(&server, Mode::Full);
-        plan.protocol = protocol;
-        plan.limit = Limit::Count(40);
+        speak(&mut plan, Mode::Full, protocol, 256);
+        limit(&mut plan, Limit::Count(40));
         plan.distances = format!("{NEAR}ms,{FAR}ms").parse().unwrap();
         let result = run(&plan);
         assert_eq!(result.counts.ok, 40, "{:?}", result.errors);
@@ -244,9 +263,12 @@ fn distant_devices_take_a_round_trip_for_each_flight() {
 fn the_warm_up_is_counted_apart() {
     let server = Server::start(Options::default());
     let mut plan = plan(&server, Mode::Full);
-    plan.pace = open(200.0);
+    execute(&mut plan, open(200.0));
     plan.warmup = Duration::from_millis(250);
-    plan.limit = Limit::DurationSeconds(Duration::from_millis(500));
+    limit(
+        &mut plan,
+        Limit::DurationSeconds(Duration::from_millis(500)),
+    );
     let result = run(&plan);
     assert_eq!(result.before_window.counts.intended, 50);
     assert_eq!(result.counts.intended, 100);

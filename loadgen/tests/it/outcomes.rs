@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use loadgen::plan::{FleetSpec, Limit, Mode, Pace, Protocol, TlsVersion};
+use loadgen::plan::{FleetSpec, Limit, Mode, Protocol, TlsVersion};
 use loadgen::report::ErrorCount;
 use loadgen::{RunError, Stop};
 
-use crate::models::{plan, run};
+use crate::models::{closed, execute, limit, plan, run, speak};
 use crate::pki;
 use crate::server::{Behaviour, Options, Server};
 
@@ -17,7 +17,7 @@ fn only_error(behaviour: Behaviour, timeout: Duration) -> ErrorCount {
         ..Options::default()
     });
     let mut plan = plan(&server, Mode::Full);
-    plan.limit = Limit::Count(8);
+    limit(&mut plan, Limit::Count(8));
     plan.timeout = timeout;
     let result = run(&plan);
     assert_eq!(result.counts.failed, 8);
@@ -58,7 +58,7 @@ fn a_device_gives_up_while_it_is_not_accepted_and_waits_once_it_is() {
             ..Options::default()
         });
         let mut plan = plan(&server, Mode::Full);
-        plan.limit = Limit::Count(8);
+        limit(&mut plan, Limit::Count(8));
         plan.timeout = 3 * IMPATIENT;
         plan.patience = Some(IMPATIENT);
         let result = run(&plan);
@@ -108,7 +108,7 @@ fn a_ticket_is_a_sign_of_acceptance() {
         ..Options::default()
     });
     let mut plan = plan(&server, Mode::Full);
-    plan.limit = Limit::Count(4);
+    limit(&mut plan, Limit::Count(4));
     plan.timeout = Duration::from_millis(200);
     let result = run(&plan);
     assert_eq!((result.counts.accepted, result.counts.ok), (4, 0));
@@ -145,7 +145,7 @@ fn what_only_the_operator_can_mend_ends_the_run_at_once() {
         alpn: &[b"http/1.1"],
         ..Options::default()
     };
-    let alpn = refused(|plan| plan.protocol = Protocol::H2, http1_only).to_string();
+    let alpn = refused(|plan| speak(plan, Mode::Full, Protocol::H2, 0), http1_only).to_string();
     assert!(alpn.contains("--protocol"), "{alpn}");
 
     let address = refused(
@@ -154,11 +154,12 @@ fn what_only_the_operator_can_mend_ends_the_run_at_once() {
     );
     assert!(address.to_string().contains("--source-ips"), "{address}");
 
-    let crowd = refused(
-        |plan| plan.pace = Pace::Closed { connections: 99 },
-        Options::default(),
+    let crowd = refused(|plan| execute(plan, closed(99)), Options::default());
+    assert!(
+        crowd.to_string().contains("99 devices at a time")
+            && crowd.to_string().contains("--connections"),
+        "{crowd}"
     );
-    assert!(crowd.to_string().contains("--connections 99"), "{crowd}");
 
     let few = refused(|plan| plan.devices = Some(99), Options::default());
     assert!(few.to_string().contains("--devices"), "{few}");

@@ -4,11 +4,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use loadgen::measure::Verdict;
-use loadgen::plan::{Limit, Mode};
+use loadgen::plan::{ConstantArrivalRate, Executor, Limit, Mode};
 use loadgen::report::{json, text};
 use loadgen::stop_channel;
 
-use crate::models::{open, plan, run};
+use crate::models::{execute, limit, plan, run};
 use crate::server::{Behaviour, Options, Server};
 
 #[test]
@@ -18,9 +18,11 @@ fn arrivals_without_a_free_device_are_overflow() {
         ..Options::default()
     });
     let mut plan = plan(&server, Mode::Full);
-    plan.pace = open(1000.0);
-    plan.limit = Limit::Count(100);
-    plan.max_in_flight = Some(10);
+    let constant = ConstantArrivalRate {
+        max_in_flight: Some(10),
+        ..ConstantArrivalRate::new(1000.0, Limit::Count(100))
+    };
+    execute(&mut plan, Executor::ConstantArrivalRate(constant));
     plan.timeout = Duration::from_secs(1);
     let result = run(&plan);
     assert_eq!((result.counts.started, result.counts.overflow), (10, 90));
@@ -35,7 +37,7 @@ fn arrivals_without_a_free_device_are_overflow() {
 fn a_stop_leaves_a_partial_result_that_says_so() {
     let server = Server::start(Options::default());
     let mut plan = plan(&server, Mode::Full);
-    plan.limit = Limit::DurationSeconds(Duration::from_secs(600));
+    limit(&mut plan, Limit::DurationSeconds(Duration::from_secs(600)));
     let (handle, stop) = stop_channel();
     let result = loadgen::run(&plan, stop, |_| handle.stop()).unwrap();
     assert!(result.run.interrupted);
@@ -54,7 +56,7 @@ fn attempts_in_flight_at_a_stop_are_abandoned_not_forgotten() {
         ..Options::default()
     });
     let mut plan = plan(&server, Mode::Full);
-    plan.limit = Limit::DurationSeconds(Duration::from_secs(600));
+    limit(&mut plan, Limit::DurationSeconds(Duration::from_secs(600)));
     plan.timeout = Duration::from_secs(600);
     let (handle, stop) = stop_channel();
     let result = loadgen::run(&plan, stop, |_| handle.stop()).unwrap();
@@ -71,7 +73,10 @@ fn a_watched_process_that_ends_makes_the_run_suspect() {
         .spawn()
         .unwrap();
     let mut plan = plan(&server, Mode::Full);
-    plan.limit = Limit::DurationSeconds(Duration::from_millis(1500));
+    limit(
+        &mut plan,
+        Limit::DurationSeconds(Duration::from_millis(1500)),
+    );
     plan.watch_pids = vec![child.id()];
     let result = loadgen::run(&plan, loadgen::Stop::never(), |_| {
         // Closing its input ends it; waiting for it takes it out of the process table.

@@ -1,0 +1,80 @@
+//! One scenario on one shard: its settings, its devices there, and its samples.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::exchange::Requests;
+use crate::measure::Recorder;
+use crate::plan::{Actions, Plan, Scenario, Share, part_of, seed_of_scenario};
+
+/// What one shard has of one scenario.
+#[derive(Debug)]
+pub(crate) struct Cast {
+    /// Its number in the plan.
+    pub(crate) number: usize,
+    pub(crate) scenario: Scenario,
+    /// Its devices, as slots of the shard.
+    pub(crate) slots: Vec<usize>,
+    /// The shard's share of it.
+    pub(crate) share: Share,
+    pub(crate) seed: u64,
+    pub(crate) requests: Requests,
+    pub(crate) recorder: RefCell<Recorder>,
+}
+
+impl Cast {
+    /// Scenario `number` of the plan on shard `shard`, with the devices of the fleet that are in `part`; `None` if the
+    /// plan's target does not make a URI.
+    pub(crate) fn new(
+        plan: &Plan,
+        number: usize,
+        scenario: &Scenario,
+        part: &Range<usize>,
+        shard: Share,
+    ) -> Option<Cast> {
+        // Every `of`-th device is this shard's: the scenario's first device is on shard `part.start % of`, and that is the
+        // one that has the scenario's first share.
+        let index = (shard.index + shard.of - part.start % shard.of) % shard.of;
+        let first = part.start + index;
+        Some(Cast {
+            number,
+            scenario: scenario.clone(),
+            slots: (first..part.end)
+                .step_by(shard.of)
+                .map(|device| device / shard.of)
+                .collect(),
+            share: Share {
+                index,
+                of: shard.of,
+            },
+            seed: seed_of_scenario(plan.seed, number),
+            requests: Requests::new(plan, &scenario.activity)?,
+            recorder: RefCell::new(Recorder::new()),
+        })
+    }
+
+    /// What its attempts do, in order.
+    pub(crate) fn actions(&self) -> Actions {
+        Actions::new(&self.scenario.activity, self.seed, self.share)
+    }
+
+    /// The shard's part of a number that all shards share.
+    pub(crate) fn part(&self, total: u64) -> u64 {
+        part_of(total, self.share.index, self.share.of)
+    }
+
+    /// The same for things in memory.
+    pub(crate) fn part_of_devices(&self, total: usize) -> usize {
+        usize::try_from(self.part(total as u64)).unwrap_or(usize::MAX)
+    }
+
+    /// Most attempts at a time on this shard.
+    pub(crate) fn max_in_flight(&self) -> usize {
+        match &self.scenario.executor {
+            crate::plan::Executor::ConstantArrivalRate(constant) => constant
+                .max_in_flight
+                .map_or(usize::MAX, |most| self.part_of_devices(most).max(1)),
+            _ => usize::MAX,
+        }
+    }
+}
