@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the exit codes.
 
+mod compare;
 mod doctor;
 mod exit;
 mod fleet;
@@ -31,6 +32,8 @@ Exit codes:
   0    the run was made and no threshold failed
   1    a failure of this program or machine
   2    a flag, a file or the target cannot be used as given
+  3    compare: a regression is proven
+  4    compare: neither a regression nor its absence is proven
   5    the run is void: the generator could not keep up, its numbers are not to be believed
   99   a threshold failed
   105  stopped from outside; a partial result was still written";
@@ -51,6 +54,8 @@ enum Command {
     Report(report::ReportArguments),
     /// Say what this machine can carry, and what lifts its limits.
     Doctor(doctor::DoctorArguments),
+    /// Compare two saved results: is a regression proven?
+    Compare(compare::CompareArguments),
     /// Serve as the upstream behind a gateway under test.
     Upstream(upstream::UpstreamArguments),
     /// Print a completion script.
@@ -69,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::diagnose(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Upstream(arguments) => upstream::serve(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -4,7 +4,9 @@
 //! version, on another machine.
 
 pub mod assemble;
+pub mod compare;
 pub mod csv;
+pub mod difference;
 pub mod environment;
 pub mod file;
 pub mod headline;

@@ -11,6 +11,10 @@ pub(crate) enum Exit {
     Failure = 1,
     /// A flag, a file or the target cannot be used as given.
     Usage = 2,
+    /// A comparison proved a regression.
+    Regression = 3,
+    /// A comparison proved nothing.
+    Inconclusive = 4,
     /// The generator could not keep up.
     Void = 5,
     /// A threshold failed.

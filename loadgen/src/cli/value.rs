@@ -37,6 +37,15 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `5%`, as a share.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    text.strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok())
+        .map(|percent| percent / 100.0)
+        .filter(|share| (0.0..=10.0).contains(share))
+        .ok_or_else(|| format!("`{text}` is not a percentage; write 5% or 0.1%"))
+}
+
 /// `256`, `64KiB`, `1MiB`, `1GiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let bytes = plan::written::size::parse(text)?;
@@ -155,6 +164,12 @@ mod tests {
 
     #[test]
     fn values_are_written_as_everywhere_else() {
+        assert_eq!(share("5%"), Ok(0.05));
+        assert!(
+            ["5", "-1%", "x%", "NaN%", "%"]
+                .iter()
+                .all(|text| share(text).is_err())
+        );
         assert_eq!(rate("2000/s"), Ok(2000.0));
         assert_eq!(rate("120/m"), Ok(2.0));
         assert!(

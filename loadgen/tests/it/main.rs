@@ -12,6 +12,7 @@ mod lateness;
 mod models;
 mod outcomes;
 mod pki;
+mod reports;
 mod server;
 mod truth;
 mod upstream;
