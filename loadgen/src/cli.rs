@@ -168,6 +168,8 @@ mod tests {
             (&["--tls", "1.1"], "--tls"),
             (&["--groups", "X25519,x"], "--groups"),
             (&["--shards", "0"], "--shards"),
+            (&["--segment", "3/3"], "--segment"),
+            (&["--start-at", "noon"], "--start-at"),
         ] {
             let message = refused(arguments);
             assert!(message.contains(flag), "{arguments:?}: {message}");

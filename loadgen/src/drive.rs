@@ -18,6 +18,7 @@ mod observed;
 mod open;
 mod payload;
 mod release;
+mod round;
 mod shard;
 mod stop;
 mod thread_time;
@@ -25,7 +26,7 @@ pub(crate) mod tls;
 mod verifier;
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -47,12 +48,15 @@ use cast::Cast;
 use connect::Connector;
 use open::OpenConnections;
 use release::Stage;
+use round::Round;
 use shard::{Fatal, Message, Shard};
 
 /// Task polls between two looks at the sockets: a handshake is a long poll, and time stamps must not wait for sixty.
 const EVENT_INTERVAL: u32 = 5;
 /// Time for all shards to learn when the load begins.
 const LEAD: Duration = Duration::from_millis(20);
+/// How long before an appointed start the clock is no longer asked.
+const CLOCK_LOOK: Duration = Duration::from_millis(200);
 
 /// A plan whose open points are settled.
 struct Settled {
@@ -60,8 +64,6 @@ struct Settled {
     address: SocketAddr,
     server_name: ServerName<'static>,
     fleet: Arc<Fleet>,
-    /// The devices of each scenario.
-    parts: Vec<Range<usize>>,
     shards: usize,
     configuration: ClientConfig,
 }
@@ -75,57 +77,110 @@ pub(crate) fn run(
     plan: &Plan,
     fleet: &Arc<Fleet>,
     stop: Stop,
-    mut progress: impl FnMut(&Second),
+    progress: impl FnMut(&Second),
 ) -> Result<Measurement, RunError> {
-    let settled = Arc::new(settle(plan, fleet)?);
-    let mut watcher = Watcher::new(&plan.watch_pids)
-        .map_err(|(pid, source)| RunError::WatchedProcess { pid, source })?;
-    let before = watcher.look();
+    let mut session = Session::open(plan, fleet, stop)?;
+    let measurement = session.round(plan, progress)?;
+    session.close()?;
+    Ok(measurement)
+}
 
-    let (messages_in, messages) = mpsc::channel();
-    let (stage_in, stage) = watch::channel(Stage::Prepare);
-    let threads: Vec<JoinHandle<()>> = (0..settled.shards)
-        .map(|index| {
-            let (settled, messages, stage, stop) = (
-                Arc::clone(&settled),
-                messages_in.clone(),
-                stage.clone(),
-                stop.clone(),
-            );
-            std::thread::Builder::new()
-                .name(format!("shard-{index}"))
-                .spawn(move || shard_thread(&settled, index, messages, stage, stop))
-                .map_err(RunError::Thread)
+/// Shards that wait for rounds: devices, tickets and connections stay with them from one round to the next.
+pub(crate) struct Session {
+    settled: Arc<Settled>,
+    watcher: Watcher,
+    before: Look,
+    messages: mpsc::Receiver<Message>,
+    stage: watch::Sender<Stage>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Stop,
+}
+
+impl Session {
+    /// Starts the shards.
+    ///
+    /// # Errors
+    ///
+    /// What the operator has to mend.
+    pub(crate) fn open(plan: &Plan, fleet: &Arc<Fleet>, stop: Stop) -> Result<Session, RunError> {
+        let settled = Arc::new(settle(plan, fleet)?);
+        let mut watcher = Watcher::new(&plan.watch_pids)
+            .map_err(|(pid, source)| RunError::WatchedProcess { pid, source })?;
+        let before = watcher.look();
+        let (messages_in, messages) = mpsc::channel();
+        let (stage, stage_out) = watch::channel(Stage::Open);
+        let threads = (0..settled.shards)
+            .map(|index| {
+                let (settled, messages, stage, stop) = (
+                    Arc::clone(&settled),
+                    messages_in.clone(),
+                    stage_out.clone(),
+                    stop.clone(),
+                );
+                std::thread::Builder::new()
+                    .name(format!("shard-{index}"))
+                    .spawn(move || shard_thread(&settled, index, messages, stage, stop))
+                    .map_err(RunError::Thread)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Session {
+            settled,
+            watcher,
+            before,
+            messages,
+            stage,
+            threads,
+            stop,
         })
-        .collect::<Result<_, _>>()?;
-    drop(messages_in);
+    }
 
-    let mut controller = Controller {
-        settled: &settled,
-        messages,
-        series: Series::default(),
-        progress: &mut progress,
-    };
-    let result = controller.conduct(&stage_in, &mut watcher, &before, &stop);
-    let series = controller.series.into_seconds();
-    drop(controller.messages);
-    drop(stage_in);
-    let outcome = result.map(|(measurement, ends)| Measurement {
-        series,
-        watched: (!watcher.is_empty()).then(|| watcher.finish(&before, &ends.0, &ends.1)),
-        ..measurement
-    });
-    if outcome.is_ok() {
-        for thread in threads {
+    /// Performs one round. `plan` may differ from the one that the session was opened with in its scenarios and its
+    /// warm-up, and may need no more connections; everything else was settled then.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`]; the session is of no use afterwards.
+    pub(crate) fn round(
+        &mut self,
+        plan: &Plan,
+        mut progress: impl FnMut(&Second),
+    ) -> Result<Measurement, RunError> {
+        let mut watcher = self.watcher.clone();
+        let mut controller = Controller {
+            settled: &self.settled,
+            round: Arc::new(Round::new(plan, &self.settled.fleet)?),
+            messages: &self.messages,
+            series: Series::default(),
+            progress: &mut progress,
+        };
+        let (measurement, (start, end)) =
+            controller.conduct(&self.stage, &mut watcher, &self.before, &self.stop)?;
+        let series = controller.series.into_seconds();
+        Ok(Measurement {
+            series,
+            watched: (!watcher.is_empty()).then(|| watcher.finish(&self.before, &start, &end)),
+            ..measurement
+        })
+    }
+
+    /// Closes the connections that are still open and ends the shards.
+    ///
+    /// # Errors
+    ///
+    /// A shard has died.
+    pub(crate) fn close(self) -> Result<(), RunError> {
+        let _ = self.stage.send(Stage::Close);
+        for thread in self.threads {
             thread.join().map_err(|_| RunError::ShardDied)?;
         }
+        Ok(())
     }
-    outcome
 }
 
 struct Controller<'run, P> {
     settled: &'run Settled,
-    messages: mpsc::Receiver<Message>,
+    round: Arc<Round>,
+    messages: &'run mpsc::Receiver<Message>,
     series: Series,
     progress: &'run mut P,
 }
@@ -139,17 +194,19 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
         stop: &Stop,
     ) -> Result<(Measurement, (Look, Look)), RunError> {
         let shards = self.settled.shards;
+        let _ = stage.send(Stage::Prepare(Arc::clone(&self.round)));
         let mut unprepared = 0;
         for _ in 0..shards {
             if let Message::Ready { unprepared: more } = self.next()? {
                 unprepared += more;
             }
         }
-        let origin = Instant::now() + LEAD;
+        let origin = self.origin(stop)?;
+        let load_started_at = SystemTime::now() + origin.saturating_duration_since(Instant::now());
         let _ = stage.send(Stage::Run(origin));
 
         // The window's start is a moment of the clock; its end is when the last shard has drained.
-        let window_start = origin + self.settled.plan.warmup;
+        let window_start = origin + self.round.plan.warmup;
         let mut drained = Vec::new();
         let mut looked = None;
         let mut last_released = None;
@@ -173,7 +230,7 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             looked.unwrap_or_else(|| (before.clone(), MachineTime::default(), SystemTime::now()));
         let end_look = watcher.look();
         let machine = MachineTime::now();
-        let _ = stage.send(Stage::Close);
+        let _ = stage.send(Stage::Collect);
 
         let scenarios = self.samples()?;
         let mut recorder = Recorder::new();
@@ -182,12 +239,12 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
         }
         let interrupted = stop.is_requested();
         let since_start = |end: Instant| end.saturating_duration_since(window_start);
-        let window = match self.settled.plan.window() {
+        let window = match self.round.plan.window() {
             _ if interrupted => since_start(ended),
             Some(window) => window,
             // What is to be done until all of it is done ends with its last outcome; beside it, others end at their time.
             None => match self
-                .settled
+                .round
                 .plan
                 .scenarios
                 .iter()
@@ -199,6 +256,7 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             },
         };
         let measurement = Measurement {
+            load_started_at,
             started_at,
             window,
             recorder,
@@ -225,19 +283,19 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
 
     /// What all shards together have of each scenario.
     fn samples(&mut self) -> Result<Vec<ScenarioSamples>, RunError> {
-        let settled = self.settled;
-        let mut scenarios: Vec<_> = settled
+        let mut scenarios: Vec<_> = self
+            .round
             .plan
             .scenarios
             .iter()
-            .zip(&settled.parts)
+            .zip(&self.round.parts)
             .map(|(scenario, part)| ScenarioSamples {
                 name: scenario.name.clone(),
-                devices: part.len(),
+                devices: part.places.len(),
                 recorder: Recorder::new(),
             })
             .collect();
-        let mut missing = settled.shards;
+        let mut missing = self.settled.shards;
         while missing > 0 {
             if let Message::Finished(recorders) = self.next()? {
                 missing -= 1;
@@ -247,6 +305,24 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             }
         }
         Ok(scenarios)
+    }
+
+    /// When the load begins: at the plan's time, or as soon as every shard knows of it.
+    fn origin(&mut self, stop: &Stop) -> Result<Instant, RunError> {
+        let Some(at) = self.round.plan.start_at else {
+            return Ok(Instant::now() + LEAD);
+        };
+        loop {
+            let left = at.after(SystemTime::now()).map_err(|late| RunError::Late {
+                at,
+                late: Duration::from_millis(u64::try_from(late.as_millis()).unwrap_or(u64::MAX)),
+            })?;
+            if left <= CLOCK_LOOK || stop.is_requested() {
+                return Ok(Instant::now() + left.min(CLOCK_LOOK));
+            }
+            // Only messages of failure can come now. The wall clock may be set meanwhile, so it is asked again.
+            self.next_until(Some(Instant::now() + CLOCK_LOOK / 2))?;
+        }
     }
 
     /// The next message that is not a second of the series.
@@ -308,7 +384,7 @@ fn drive_shard(
     settled: &Settled,
     index: usize,
     messages: &mpsc::Sender<Message>,
-    stage: watch::Receiver<Stage>,
+    mut stage: watch::Receiver<Stage>,
     stop: Stop,
 ) -> Result<(), Fatal> {
     let plan = &settled.plan;
@@ -316,35 +392,52 @@ fn drive_shard(
         index,
         of: settled.shards,
     };
-    let devices = settled.fleet.devices(index, settled.shards);
+    let devices = Rc::new(settled.fleet.devices(index, settled.shards));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)
         .build_local(tokio::runtime::LocalOptions::default())
         .map_err(Fatal::Io)?;
     runtime.block_on(async {
-        let connector = Connector {
+        let connector = Rc::new(Connector {
             address: settled.address,
             server_name: settled.server_name.clone(),
             source_addresses: plan.source_addresses,
             distances: plan.distances.clone(),
             configuration: settled.configuration.clone(),
             open: Rc::new(OpenConnections::default()),
-        };
-        let casts = plan.scenarios.iter().zip(&settled.parts).enumerate();
-        let casts = casts
-            .map(|(number, (scenario, part))| Cast::new(plan, number, scenario, part, share))
-            .map(|cast| cast.map(Rc::new))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Fatal::Io(std::io::ErrorKind::InvalidInput.into()))?;
-        let shard = Shard::new(devices, connector, casts, plan, messages.clone());
-        release::run(Rc::new(shard), plan, stage, stop.receiver())
-            .await
-            .map_err(Fatal::Io)
+        });
+        let mut earlier: Option<Rc<Shard>> = None;
+        let is_order = |stage: &Stage| matches!(stage, Stage::Prepare(_) | Stage::Close);
+        // Without a controller there is nothing more to do.
+        while let Some(Stage::Prepare(round)) = release::next_stage(&mut stage, is_order).await {
+            let casts = round.plan.scenarios.iter().zip(&round.parts).enumerate();
+            let casts = casts
+                .map(|(number, (scenario, part))| {
+                    Cast::new(&round.plan, number, scenario, part, share)
+                })
+                .map(|cast| cast.map(Rc::new))
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| Fatal::Io(std::io::ErrorKind::InvalidInput.into()))?;
+            let (devices, connector) = (Rc::clone(&devices), Rc::clone(&connector));
+            let shard = Shard::new(devices, connector, casts, &round.plan, messages.clone());
+            if let Some(earlier) = earlier {
+                shard.inherit(&earlier).await;
+            }
+            let shard = Rc::new(shard);
+            release::round(&shard, &round.plan, &mut stage, stop.clone().receiver())
+                .await
+                .map_err(Fatal::Io)?;
+            earlier = Some(shard);
+        }
+        if let Some(shard) = earlier {
+            shard.close_held().await;
+        }
+        Ok(())
     })
 }
 
-/// Opens the plan's fleet; `observer` is told how far it is, and can end it.
+/// Opens the plan's fleet, or its segment's part of it; `observer` is told how far it is, and can end it.
 ///
 /// # Errors
 ///
@@ -353,39 +446,19 @@ pub fn open_fleet(
     plan: &Plan,
     observer: impl FnMut(Opened) -> ControlFlow<()>,
 ) -> Result<Arc<Fleet>, RunError> {
-    let all = Share { index: 0, of: 1 };
+    let part = plan.segment.share(0, 1);
     let provider = tls::provider(&plan.groups);
     let keys = provider.key_provider;
-    let fleet = Fleet::open(&plan.fleet, plan.devices, all, keys, observer)?;
+    let fleet = Fleet::open(&plan.fleet, plan.devices, part, keys, observer)?;
     Ok(Arc::new(fleet))
 }
 
 fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {
-    let devices = fleet.len();
-    let parts = plan.scenarios.parts(devices)?;
-    let most = plan
-        .scenarios
-        .iter()
-        .zip(&parts)
-        .map(|(scenario, part)| {
-            if scenario.activity.keeps_open() {
-                part.len()
-            } else {
-                scenario.executor.most_in_flight(part.len())
-            }
-        })
-        .sum::<usize>()
-        .min(devices);
-    // A shard without a device would have nothing to do.
-    let busy = plan.scenarios.iter().zip(&parts).map(|(scenario, part)| {
-        let at_a_time = scenario.executor.devices_at_a_time();
-        at_a_time.unwrap_or(part.len())
-    });
+    let round = Round::new(plan, fleet)?;
+    let most = round.most_connections().min(fleet.len());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let shards = plan
-        .shards
-        .unwrap_or(cores)
-        .clamp(1, busy.max().unwrap_or(1).max(1));
+    // A shard without a device would have nothing to do.
+    let shards = plan.shards.unwrap_or(cores).clamp(1, round.most_busy());
     limits::descriptors_for(most, shards).map_err(|limit| RunError::TooManyConnections {
         needed: most,
         limit,
@@ -397,7 +470,6 @@ fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {
         address: resolve(plan)?,
         server_name,
         fleet: Arc::clone(fleet),
-        parts,
         shards,
         configuration: tls::base_configuration(plan, &provider, fleet.trust_anchors())
             .map_err(RunError::Tls)?,

@@ -35,6 +35,8 @@ pub struct ScenarioSamples {
 /// Everything measured in one run, all shards together.
 #[derive(Debug)]
 pub struct Measurement {
+    /// When the load began, warm-up included.
+    pub load_started_at: SystemTime,
     /// When the measured window began.
     pub started_at: SystemTime,
     /// Length of the measured window.

@@ -10,7 +10,9 @@ pub mod fleet;
 pub mod ramp;
 pub mod scenario;
 pub mod seconds;
+pub mod segment;
 pub mod source;
+pub mod start_at;
 pub mod target;
 pub mod threshold;
 pub mod workload;
@@ -26,7 +28,9 @@ pub use distance::Distances;
 pub use executor::{ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit};
 pub use fleet::FleetSpec;
 pub use scenario::{Part, PartError, Scenario, Scenarios};
+pub use segment::Segment;
 pub use source::SourceAddresses;
+pub use start_at::StartAt;
 pub use target::Target;
 pub use threshold::Threshold;
 pub use workload::{
@@ -68,6 +72,12 @@ pub struct Plan {
     pub patience: Option<Duration>,
     /// Seed of everything random in the plan.
     pub seed: u64,
+    /// Which part of the plan this process performs.
+    #[serde(default)]
+    pub segment: Segment,
+    /// When the load begins; `None` means as soon as the devices are prepared.
+    #[serde(default)]
+    pub start_at: Option<StartAt>,
     /// Threads that drive the fleet; `None` means one per core.
     pub shards: Option<usize>,
     /// Processes whose CPU time and memory are read (the server under test).
@@ -175,6 +185,8 @@ impl Plan {
             distances: Distances::default(),
             patience: None,
             seed: 1,
+            segment: Segment::WHOLE,
+            start_at: None,
             shards: None,
             watch_pids: Vec::new(),
             thresholds: Vec::new(),
@@ -241,6 +253,8 @@ mod tests {
         plan.scenarios.push(second);
         plan.patience = Some(Duration::from_millis(1500));
         plan.distances = "60ms,300ms".parse().unwrap();
+        plan.segment = "1/3".parse().unwrap();
+        plan.start_at = Some("2026-11-21T18:00:00Z".parse().unwrap());
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
     }

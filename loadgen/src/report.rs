@@ -25,7 +25,7 @@ pub use metric::{Metric, Quantile, Unit};
 pub use scenario::ScenarioResult;
 
 use crate::measure::Verdict;
-use crate::plan::Plan;
+use crate::plan::{Plan, Segment};
 
 /// Name and version of the schema of a saved result.
 pub const SCHEMA: &str = "loadgen.result/1";
@@ -73,6 +73,12 @@ pub struct RunResult {
 /// When, how long, by what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
+    /// Begin of the load, warm-up included, by this machine's clock: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_started_at: Option<String>,
+    /// Which part of the plan this run performed; counts and rates are this part's.
+    #[serde(default)]
+    pub segment: Segment,
     /// Begin of the measured window, RFC 3339, UTC.
     pub started_at: String,
     /// Length of the measured window in seconds.

@@ -11,7 +11,7 @@ use loadgen::fleet::FleetError;
 use loadgen::measure::Verdict;
 use loadgen::plan::{
     self, ConstantArrivalRate, ConstantDevices, Distances, Executor, Group, Hold, Limit, Plan,
-    SourceAddresses, Target, Threshold,
+    Segment, SourceAddresses, StartAt, Target, Threshold,
 };
 use loadgen::report::{json, text};
 use loadgen::{RunError, RunResult, stop_channel};
@@ -31,7 +31,8 @@ use super::{Outcome, signals};
 Examples:
   loadgen run --target https://127.0.0.1:8443 --pki pki --mode full --connections 64 --duration 30s
   loadgen run --target https://127.0.0.1:8443 --pki pki --mode resume --rate 2000/s --watch-pid 4711 --json result.json
-  loadgen run --target https://127.0.0.1:8443 --pki pki --mode idle --devices 4000 --duration 10s --watch-pid 4711"
+  loadgen run --target https://127.0.0.1:8443 --pki pki --mode idle --devices 4000 --duration 10s --watch-pid 4711
+  loadgen run --target https://gateway:8443 --pki pki --rate 9000/s --segment 0/3 --start-at 2026-11-21T18:00:00Z --json 0.json"
 )]
 pub(crate) struct RunArguments {
     /// The server: https://HOST:PORT, with or without a path.
@@ -102,6 +103,13 @@ pub(crate) struct RunArguments {
     /// Seed of everything random.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Perform only this part of the plan, counted from 0: with 0/3, 1/3 and 2/3 on three machines its devices, arrivals and
+    /// connections are performed once each. All other flags are the whole plan's and the same everywhere.
+    #[arg(long, value_name = "I/N", default_value_t = Segment::WHOLE, hide_default_value = true)]
+    segment: Segment,
+    /// Prepare the devices, then begin the load (warm-up included) at this time: RFC 3339, or seconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    start_at: Option<StartAt>,
     /// Read this process's CPU time and memory (the server); may be repeated.
     #[arg(long, value_name = "PID")]
     watch_pid: Vec<u32>,
@@ -183,6 +191,8 @@ impl RunArguments {
         plan.patience = self.patience;
         plan.shards = self.shards;
         plan.seed = self.seed;
+        plan.segment = self.segment;
+        plan.start_at = self.start_at;
         plan.watch_pids.clone_from(&self.watch_pid);
         plan.thresholds.clone_from(&self.threshold);
         Ok(plan)

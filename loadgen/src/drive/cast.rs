@@ -1,11 +1,11 @@
 //! One scenario on one shard: its settings, its devices there, and its samples.
 
 use std::cell::RefCell;
-use std::ops::Range;
 
 use super::exchange::Requests;
+use super::round::Part;
 use crate::measure::Recorder;
-use crate::plan::{Actions, Plan, Scenario, Share, part_of, seed_of_scenario};
+use crate::plan::{Actions, Plan, Scenario, Segment, Share, part_of, seed_of_scenario};
 
 /// What one shard has of one scenario.
 #[derive(Debug)]
@@ -15,35 +15,41 @@ pub(crate) struct Cast {
     pub(crate) scenario: Scenario,
     /// Its devices, as slots of the shard.
     pub(crate) slots: Vec<usize>,
-    /// The shard's share of it.
+    /// The shard's share of it, among the shards of all machines.
     pub(crate) share: Share,
+    segment: Segment,
+    /// The shard's share among those of this machine.
+    local: Share,
     pub(crate) seed: u64,
     pub(crate) requests: Requests,
     pub(crate) recorder: RefCell<Recorder>,
 }
 
 impl Cast {
-    /// Scenario `number` of the plan on shard `shard`, with the devices of the fleet that are in `part`; `None` if the
+    /// Scenario `number` of the plan on shard `shard`, with the devices of this machine that are in `part`; `None` if the
     /// plan's target does not make a URI.
     pub(crate) fn new(
         plan: &Plan,
         number: usize,
         scenario: &Scenario,
-        part: &Range<usize>,
+        part: &Part,
         shard: Share,
     ) -> Option<Cast> {
         // Every `of`-th device is this shard's: the scenario's first device is on shard `part.start % of`, and that is the
         // one that has the scenario's first share.
-        let index = (shard.index + shard.of - part.start % shard.of) % shard.of;
-        let first = part.start + index;
+        let places = &part.places;
+        let index = (shard.index + shard.of - places.start % shard.of) % shard.of;
+        let first = places.start + index;
         Some(Cast {
             number,
             scenario: scenario.clone(),
-            slots: (first..part.end)
+            slots: (first..places.end)
                 .step_by(shard.of)
                 .map(|device| device / shard.of)
                 .collect(),
-            share: Share {
+            share: part.segment.share(index, shard.of),
+            segment: part.segment,
+            local: Share {
                 index,
                 of: shard.of,
             },
@@ -60,7 +66,8 @@ impl Cast {
 
     /// The shard's part of a number that all shards share.
     pub(crate) fn part(&self, total: u64) -> u64 {
-        part_of(total, self.share.index, self.share.of)
+        let here = self.segment.part_of(total);
+        part_of(here, self.local.index, self.local.of)
     }
 
     /// The same for things in memory.

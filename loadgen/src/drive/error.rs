@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -9,7 +10,7 @@ use super::shard::Fatal;
 use crate::fleet::FleetError;
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, ServerFault};
 use crate::measure::{Cause, LocalCause};
-use crate::plan::{PartError, Plan};
+use crate::plan::{PartError, Plan, Segment, StartAt};
 
 /// Why a run cannot be made.
 #[derive(Debug, Error)]
@@ -33,6 +34,29 @@ pub enum RunError {
     /// A scenario's part of the fleet.
     #[error(transparent)]
     Part(#[from] PartError),
+    /// Nothing is left for this segment to do.
+    #[error(
+        "--segment {segment}: scenario `{scenario}` has fewer {what} than there are machines, so that this one has none"
+    )]
+    EmptySegment {
+        /// The segment.
+        segment: Segment,
+        /// The scenario.
+        scenario: String,
+        /// What there is too little of.
+        what: &'static str,
+    },
+    /// The load cannot begin when it should.
+    #[error(
+        "--start-at {at} had passed {} before the devices were ready: choose a later time, no load was made",
+        humantime::format_duration(*late)
+    )]
+    Late {
+        /// When it should have begun.
+        at: StartAt,
+        /// How long ago that was, in whole milliseconds.
+        late: Duration,
+    },
     /// More connections than descriptors.
     #[error(
         "the plan needs {needed} connections at a time and this process may have {limit} descriptors: \

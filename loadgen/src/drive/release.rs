@@ -6,12 +6,14 @@ mod workers;
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::attempt::Order;
 use super::cast::Cast;
+use super::round::Round;
 use super::shard::{Message, Shard};
 use super::thread_time::ThreadTime;
 use crate::plan::{Action, Executor, Plan};
@@ -21,26 +23,38 @@ const PREPARATION_CONNECTIONS: usize = 32;
 /// Patience with attempts in flight after a stop from outside.
 const STOPPED_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the controller has decided.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What the controller has decided. A round is `Prepare`, `Run`, `Collect`; rounds follow each other until `Close`.
+#[derive(Debug, Clone)]
 pub(crate) enum Stage {
-    /// Load and prepare the devices.
-    Prepare,
+    /// Wait for the first round.
+    Open,
+    /// Prepare what this round needs and is not there yet.
+    Prepare(Arc<Round>),
     /// Load begins at this instant.
     Run(Instant),
-    /// Close the connections and hand over the samples.
+    /// Hand over the samples; connections stay open.
+    Collect,
+    /// Close the connections: there is no further round.
     Close,
 }
 
-/// Runs the shard from preparation to its last message.
-pub(crate) async fn run(
-    shard: Rc<Shard>,
+/// The next stage that is `wanted`; `None` once the controller has gone.
+pub(crate) async fn next_stage(
+    stage: &mut watch::Receiver<Stage>,
+    wanted: impl FnMut(&Stage) -> bool,
+) -> Option<Stage> {
+    Some(stage.wait_for(wanted).await.ok()?.clone())
+}
+
+/// Performs one round on the shard, from preparation to its samples.
+pub(crate) async fn round(
+    shard: &Rc<Shard>,
     plan: &Plan,
-    mut stage: watch::Receiver<Stage>,
+    stage: &mut watch::Receiver<Stage>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let flag = tokio::task::spawn_local({
-        let shard = Rc::clone(&shard);
+    let mut flag = tokio::task::spawn_local({
+        let shard = Rc::clone(shard);
         async move {
             // An error means that nobody is left who could ask for a stop.
             if stop.wait_for(|stop| *stop).await.is_ok() {
@@ -50,14 +64,11 @@ pub(crate) async fn run(
             }
         }
     });
-    prepare(&shard).await;
+    prepare(shard).await;
     shard.tell(Message::Ready {
         unprepared: shard.failed_before(),
     });
-    let Ok(Stage::Run(origin)) = stage
-        .wait_for(|stage| *stage != Stage::Prepare)
-        .await
-        .map(|stage| *stage)
+    let Some(Stage::Run(origin)) = next_stage(stage, |stage| matches!(stage, Stage::Run(_))).await
     else {
         return Ok(());
     };
@@ -65,7 +76,7 @@ pub(crate) async fn run(
     shard.begin_series();
     let window_start = origin + plan.warmup;
     let at_start = Rc::new(Cell::new(ThreadTime::now()));
-    let clock = tokio::task::spawn_local(tick(Rc::clone(&shard), origin));
+    let clock = tokio::task::spawn_local(tick(Rc::clone(shard), origin));
     let mark = tokio::task::spawn_local({
         let at_start = Rc::clone(&at_start);
         async move {
@@ -77,7 +88,7 @@ pub(crate) async fn run(
         let scenarios: Vec<_> = shard
             .casts
             .iter()
-            .map(|cast| Load::new(&shard, cast, origin, window_start))
+            .map(|cast| Load::new(shard, cast, origin, window_start))
             .map(|load| tokio::task::spawn_local(load.release()))
             .collect();
         for scenario in scenarios {
@@ -88,8 +99,9 @@ pub(crate) async fn run(
     };
     let stopped = tokio::select! {
         result = released => { result?; shard.stopping.get() }
-        _ = flag => true,
+        _ = &mut flag => true,
     };
+    flag.abort();
     let released = Instant::now();
     shard.stopping.set(true);
     let patience = if stopped {
@@ -107,9 +119,7 @@ pub(crate) async fn run(
         released,
         core: at_start.get().shares_since(window_start),
     });
-    if stage.wait_for(|stage| *stage == Stage::Close).await.is_ok() {
-        shard.close_held().await;
-    }
+    next_stage(stage, |stage| matches!(stage, Stage::Collect)).await;
     shard.tell(Message::Finished(shard.take_recorders()));
     Ok(())
 }

@@ -55,10 +55,10 @@ pub(crate) enum Fatal {
     First(Cause),
 }
 
-/// What the tasks of one shard share.
+/// What the tasks of one shard share in one round. An attempt that outlives its round belongs to that still.
 pub(crate) struct Shard {
-    pub(crate) devices: Vec<Device>,
-    pub(crate) connector: Connector,
+    pub(crate) devices: Rc<Vec<Device>>,
+    pub(crate) connector: Rc<Connector>,
     pub(crate) timeout: Duration,
     pub(crate) patience: Option<Duration>,
     pub(crate) open: Rc<OpenConnections>,
@@ -81,8 +81,8 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn new(
-        devices: Vec<Device>,
-        connector: Connector,
+        devices: Rc<Vec<Device>>,
+        connector: Rc<Connector>,
         casts: Vec<Rc<Cast>>,
         plan: &Plan,
         messages: mpsc::Sender<Message>,
@@ -108,6 +108,19 @@ impl Shard {
             connected_once: Cell::new(false),
             messages,
         }
+    }
+
+    /// Takes over what an earlier round has left: its connections, and that the target is right. Connections of devices
+    /// that have no part in this round are closed.
+    pub(crate) async fn inherit(&self, earlier: &Shard) {
+        self.connected_once.set(earlier.connected_once.get());
+        let mut left = earlier.held.take();
+        for device in self.casts.iter().flat_map(|cast| &cast.slots) {
+            if let Some(connection) = left.get_mut(*device).and_then(Option::take) {
+                self.hold(*device, connection);
+            }
+        }
+        close_all(left).await;
     }
 
     /// Tells the controller. If it has gone there is nobody left to tell.
@@ -215,11 +228,15 @@ impl Shard {
         self.tell(Message::Second(Box::new(second)));
     }
 
-    /// Whether the device already has what `preparation` would give it.
+    /// Whether the device already has what `preparation` would give it: a connection, or a ticket of an earlier round.
     pub(crate) fn is_prepared(&self, device: usize, preparation: Action) -> bool {
+        if !preparation.keep_open {
+            let device = self.devices.get(device);
+            return device.is_some_and(|device| device.tickets.has_ticket());
+        }
         let held = self.held.borrow();
         let open = held.get(device).and_then(Option::as_ref);
-        preparation.keep_open && open.is_some_and(Connection::is_usable)
+        open.is_some_and(Connection::is_usable)
     }
 
     pub(crate) fn take_held(&self, index: usize) -> Option<Connection> {
@@ -234,19 +251,7 @@ impl Shard {
 
     /// Closes the held connections, each with its goodbye; a server that does not listen is left waiting.
     pub(crate) async fn close_held(&self) {
-        let held: Vec<_> = self
-            .held
-            .borrow_mut()
-            .iter_mut()
-            .filter_map(Option::take)
-            .collect();
-        let goodbyes = async {
-            for connection in held {
-                connection.close().await;
-            }
-        };
-        // What is not closed by then is closed by being dropped.
-        let _ = tokio::time::timeout(FAREWELL, goodbyes).await;
+        close_all(self.held.take()).await;
     }
 
     pub(crate) fn failed_before(&self) -> u64 {
@@ -259,6 +264,16 @@ impl Shard {
         let take = |cast: &Rc<Cast>| cast.recorder.take();
         self.casts.iter().map(take).collect()
     }
+}
+
+async fn close_all(held: Vec<Option<Connection>>) {
+    let goodbyes = async {
+        for connection in held.into_iter().flatten() {
+            connection.close().await;
+        }
+    };
+    // What is not closed by then is closed by being dropped.
+    let _ = tokio::time::timeout(FAREWELL, goodbyes).await;
 }
 
 /// Whether every later attempt must fail in the same way.

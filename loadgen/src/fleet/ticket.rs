@@ -47,6 +47,11 @@ impl TicketSlot {
         self.state().offered
     }
 
+    /// Whether there is a ticket to offer.
+    pub fn has_ticket(&self) -> bool {
+        !matches!(self.state().ticket, Ticket::None)
+    }
+
     /// Tickets received since the device exists.
     pub fn received(&self) -> u32 {
         self.received.load(Ordering::Relaxed)

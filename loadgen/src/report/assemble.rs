@@ -27,6 +27,8 @@ impl RunResult {
         let mut result = RunResult {
             schema: SCHEMA.to_owned(),
             run: Run {
+                load_started_at: Some(rfc3339(measurement.load_started_at)),
+                segment: plan.segment,
                 started_at: rfc3339(measurement.started_at),
                 window_seconds,
                 devices: measurement.devices,

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::number::plain;
 use super::{Metric, RunResult, Unit};
+use crate::plan::Segment;
 
 /// The whole report.
 pub fn render(result: &RunResult) -> String {
@@ -67,6 +68,19 @@ fn write_choices(out: &mut String, result: &RunResult) -> fmt::Result {
         plan.target.authority(),
         plan.target.path,
         result.run.started_at
+    )?;
+    if result.run.segment == Segment::WHOLE {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "segment       {} of the plan above; the load began at {} by this machine's clock",
+        result.run.segment,
+        result
+            .run
+            .load_started_at
+            .as_deref()
+            .unwrap_or("an unknown time")
     )
 }
 

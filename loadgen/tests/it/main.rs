@@ -13,6 +13,7 @@ mod models;
 mod outcomes;
 mod pki;
 mod reports;
+mod segments;
 mod server;
 mod truth;
 mod upstream;

@@ -1,9 +1,10 @@
 //! A mutual-TLS server with faults on demand. It counts what it did, so that both sides' counts can be compared.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub(crate) struct Counters {
     pub(crate) refused: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) body_bytes: AtomicU64,
+    /// End entity certificates seen in full handshakes.
+    pub(crate) devices: Mutex<BTreeSet<Vec<u8>>>,
 }
 
 /// A running server; dropping it stops it.
@@ -217,6 +220,9 @@ async fn serve(
         Some(HandshakeKind::Resumed) => counters.resumed.fetch_add(1, Ordering::Relaxed),
         _ => counters.full.fetch_add(1, Ordering::Relaxed),
     };
+    if let Some(end_entity) = session.peer_certificates().and_then(<[_]>::first) {
+        counters.devices.lock().unwrap().insert(end_entity.to_vec());
+    }
     let h2 = session.alpn_protocol() == Some(b"h2");
     match behaviour {
         Behaviour::SilentHttp => std::future::pending::<()>().await,
