@@ -43,7 +43,7 @@ pub(crate) fn fleet(pki: &Path, count: usize) -> anyhow::Result<Vec<Client>> {
     let all = Share { index: 0, of: 1 };
     let keys = provider.key_provider;
     let observer = |_| ControlFlow::Continue(());
-    let fleet = Fleet::open(&FleetSpec::folder(pki), Some(count), all, keys, observer)?;
+    let fleet = Fleet::open(&FleetSpec::folder(pki), Some(count), 1, all, keys, observer)?;
     fleet
         .devices(0, 1)
         .into_iter()

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::IssueError;
+use crate::authority::Authority;
 use crate::credential::pem_block;
 use crate::entropy::Entropy;
 use crate::fleet::{Fleet, LONGEST_VALIDITY};
@@ -116,6 +118,31 @@ pub fn write(spec: &CrlSpec) -> Result<Lists, Error> {
         ledger.save()?;
     }
     Ok(lists)
+}
+
+/// A full list in memory, as PEM, by an authority whose fleet lies in no folder: what it revokes is told, not remembered. Its
+/// number is the second in which it is made, so that a later list has a higher one.
+///
+/// # Errors
+/// [`IssueError`] if the list cannot be signed.
+pub fn list_of(
+    authority: &Authority,
+    serials: impl IntoIterator<Item = Vec<u8>>,
+    this_update: OffsetDateTime,
+    next_update: OffsetDateTime,
+) -> Result<String, IssueError> {
+    let mut entries = Entries::default();
+    for serial in serials {
+        entries.push(&serial, this_update, None);
+    }
+    let contents = Contents {
+        number: u64::try_from(this_update.unix_timestamp()).unwrap_or_default(),
+        base: None,
+        this_update,
+        next_update,
+        entries,
+    };
+    Ok(pem_block("X509 CRL", &list::signed(authority, contents)?))
 }
 
 /// Makes the lists of what the ledger has, and writes them into `folder`, which must exist.

@@ -29,11 +29,17 @@ pub(crate) enum Entropy {
 pub(crate) struct Place {
     pub(crate) role: &'static str,
     pub(crate) index: usize,
+    /// How often it was renewed.
+    pub(crate) generation: u32,
 }
 
 impl Place {
     pub(crate) fn new(role: &'static str, index: usize) -> Self {
-        Self { role, index }
+        Self {
+            role,
+            index,
+            generation: 0,
+        }
     }
 }
 
@@ -45,6 +51,12 @@ impl Entropy {
                 Salt::new(HKDF_SHA256, b"certs-gen.fleet/1").extract(&seed.to_be_bytes()),
             ),
         }
+    }
+
+    /// The same with a secret beside the seed, so that knowing the seed is not enough.
+    pub(crate) fn from_secret(seed: u64, secret: &[u8]) -> Self {
+        let material = [seed.to_be_bytes().as_slice(), secret].concat();
+        Self::Seeded(Salt::new(HKDF_SHA256, b"certs-gen.derivation/1").extract(&material))
     }
 
     /// A positive serial number of fixed length, unique for all practical purposes.
@@ -145,7 +157,15 @@ impl Entropy {
                 .fill(out)
                 .map_err(|_| IssueError::Random),
             Self::Seeded(secret) => {
-                let info = format!("{purpose}/{}/{}/{attempt}", place.role, place.index);
+                let Place {
+                    role,
+                    index,
+                    generation,
+                } = place;
+                let mut info = format!("{purpose}/{role}/{index}/{attempt}");
+                if generation > 0 {
+                    info.push_str(&format!("/{generation}"));
+                }
                 secret
                     .expand(&[info.as_bytes()], Length(out.len()))
                     .and_then(|material| material.fill(out))

@@ -11,6 +11,7 @@
 //! * [`authority`] is the PKI without files, for tests that need an odd certificate;
 //! * [`layout`] and [`manifest`] are the contract with those who read the folder;
 //! * [`revocation`] records what is revoked, [`crl`] makes the lists of it, [`renew`] gives a device a new certificate;
+//! * [`derivation`] gives keys and serial numbers that follow from a seed, for fleets minted where they are used;
 //! * [`faults`] makes credentials that are wrong on purpose;
 //! * [`sign`] answers a certificate signing request, [`inspect`] says in words what a file holds.
 //!
@@ -23,6 +24,7 @@ pub mod authority;
 pub mod credential;
 pub mod crl;
 mod der;
+pub mod derivation;
 mod entropy;
 pub mod faults;
 pub mod fleet;

@@ -42,7 +42,9 @@ pub use stop::{Stop, StopHandle, stop_channel};
 
 use crate::fleet::{Fleet, Opened};
 use crate::measure::process::{Look, MachineTime};
-use crate::measure::{Health, Measurement, Recorder, ScenarioSamples, Second, Series, Watcher};
+use crate::measure::{
+    BadDevices, Health, Measurement, Recorder, ScenarioSamples, Second, Series, Watcher,
+};
 use crate::plan::{Plan, Scenario, Share};
 use cast::Cast;
 use connect::Connector;
@@ -264,6 +266,7 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
             series: Vec::new(),
             open_at_end: drained.iter().map(|(open, _)| open).sum(),
             devices: self.settled.fleet.len(),
+            faults: bad_devices(&self.settled.fleet),
             shards,
             unprepared,
             health: Health {
@@ -449,8 +452,19 @@ pub fn open_fleet(
     let part = plan.segment.share(0, 1);
     let provider = tls::provider(&plan.groups);
     let keys = provider.key_provider;
-    let fleet = Fleet::open(&plan.fleet, plan.devices, part, keys, observer)?;
+    let fleet = Fleet::open(&plan.fleet, plan.devices, plan.seed, part, keys, observer)?;
     Ok(Arc::new(fleet))
+}
+
+fn bad_devices(fleet: &Fleet) -> Vec<BadDevices> {
+    let faults = fleet.faults().iter().enumerate();
+    faults
+        .map(|(at, fault)| BadDevices {
+            fault: fault.name.clone(),
+            alert: fault.alert,
+            devices: fleet.devices_with_fault(at),
+        })
+        .collect()
 }
 
 fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {

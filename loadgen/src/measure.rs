@@ -32,6 +32,17 @@ pub struct ScenarioSamples {
     pub recorder: Recorder,
 }
 
+/// The devices with one fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadDevices {
+    /// The fault's name.
+    pub fault: String,
+    /// The alert with which the server is expected to refuse them; `None`: it is expected to serve them.
+    pub alert: Option<u8>,
+    /// How many there are.
+    pub devices: usize,
+}
+
 /// Everything measured in one run, all shards together.
 #[derive(Debug)]
 pub struct Measurement {
@@ -51,6 +62,8 @@ pub struct Measurement {
     pub open_at_end: u64,
     /// Devices that took part.
     pub devices: usize,
+    /// What is wrong with those that are bad on purpose.
+    pub faults: Vec<BadDevices>,
     /// Threads that drove them.
     pub shards: usize,
     /// Devices whose preparation failed.

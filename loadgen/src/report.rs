@@ -4,6 +4,7 @@
 //! version, on another machine.
 
 pub mod assemble;
+mod bad_devices;
 pub mod compare;
 pub mod csv;
 pub mod difference;
@@ -62,6 +63,9 @@ pub struct RunResult {
     /// The same by scenario, in the plan's order; absent in results of before there were scenarios.
     #[serde(default)]
     pub scenarios: Vec<ScenarioResult>,
+    /// Devices that are bad on purpose: what was expected of the server, and what it did in the window.
+    #[serde(default)]
+    pub bad_devices: Vec<BadDevices>,
     /// One entry per second, warm-up included.
     pub seconds: Vec<SecondOfRun>,
     /// The watched processes.
@@ -197,6 +201,38 @@ pub struct ErrorCount {
     pub count: u64,
 }
 
+/// The devices with one fault: expected against found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadDevices {
+    /// The fault's name.
+    pub fault: String,
+    /// How many have it.
+    pub devices: usize,
+    /// What the server is expected to do: `refuse` or `serve`.
+    pub expected: String,
+    /// Name of the TLS alert with which Fleetgate's gateway refuses; a refusal of another kind is a refusal all the same.
+    pub alert: Option<String>,
+    /// Attempts that ended as expected; those of devices that are to be served are counted with all others.
+    pub as_expected: u64,
+    /// Attempts that were served although they had to be refused.
+    pub not_refused: u64,
+    /// Attempts that ended in any other way.
+    pub failed: u64,
+    /// What was found.
+    pub found: Vec<Found>,
+}
+
+/// One way in which attempts of bad devices ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// As of [`ErrorCount::class`], or `served`.
+    pub class: String,
+    /// As of [`ErrorCount::code`].
+    pub code: String,
+    /// How often.
+    pub count: u64,
+}
+
 /// One second of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SecondOfRun {
@@ -210,6 +246,9 @@ pub struct SecondOfRun {
     pub started: u64,
     /// Attempts completed well.
     pub ok: u64,
+    /// Attempts that had to be refused, and were.
+    #[serde(default)]
+    pub refused_as_expected: u64,
     /// Attempts failed.
     pub failed: u64,
     /// Arrivals not sent.
@@ -282,6 +321,7 @@ impl SecondOfRun {
             intended: 0,
             started: 0,
             ok: 0,
+            refused_as_expected: 0,
             failed: 0,
             overflow: 0,
             open: 0,

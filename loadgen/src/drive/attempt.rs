@@ -35,6 +35,7 @@ impl Shard {
     /// The same for a device that was taken otherwise, and is not freed.
     pub(crate) async fn attempt_once(&self, order: &Order) {
         let mut attempt = Attempt::start(order.intended, order.measured);
+        attempt.fault = self.fault_to_be_refused(order.device);
         self.started(&order.cast, &attempt);
         let held = self.take_held(order.device);
         let (connection, outcome) = self.perform(order, held, &mut attempt).await;

@@ -180,6 +180,12 @@ impl Shard {
         }
     }
 
+    /// The fault of the device in slot `index`, if the server has to refuse it.
+    pub(crate) fn fault_to_be_refused(&self, index: usize) -> Option<u16> {
+        let refusal = self.devices.get(index)?.to_be_refused?;
+        Some(refusal.fault)
+    }
+
     pub(crate) fn started(&self, cast: &Cast, attempt: &Attempt) {
         let lag = attempt.started.saturating_duration_since(attempt.intended);
         cast.recorder.borrow_mut().start(attempt.measured, lag);

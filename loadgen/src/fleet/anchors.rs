@@ -37,20 +37,32 @@ pub(super) fn read(flag: &'static str, path: &Path) -> Result<TrustAnchors, Flee
     if certificates.is_empty() {
         return Err(broken("no CERTIFICATE in it".to_owned()));
     }
-    of(certificates).map_err(|error| broken(format!("not a usable trust anchor: {error}")))
+    of(flag, path, certificates)
 }
 
-/// The same of certificates that have been read.
+/// The same of certificates that have been read from `path`.
 ///
 /// # Errors
 ///
-/// The first that cannot be a trust anchor.
+/// There are none, or one cannot be a trust anchor.
 pub(super) fn of(
-    certificates: impl IntoIterator<Item = CertificateDer<'static>>,
-) -> Result<TrustAnchors, rustls::Error> {
+    flag: &'static str,
+    path: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<TrustAnchors, FleetError> {
+    let path = || path.to_owned();
+    if certificates.is_empty() {
+        return Err(FleetError::NoTrustAnchor { flag, path: path() });
+    }
     let mut anchors = RootCertStore::empty();
     for certificate in certificates {
-        anchors.add(certificate)?;
+        anchors
+            .add(certificate)
+            .map_err(|error| FleetError::Broken {
+                flag,
+                path: path(),
+                what: format!("not a usable trust anchor: {error}"),
+            })?;
     }
     Ok(anchors)
 }

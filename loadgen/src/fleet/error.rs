@@ -47,8 +47,10 @@ pub enum FleetError {
         wanted: usize,
     },
     /// Nobody to trust.
-    #[error("{} holds no trust anchor against which the server's certificate could be verified: name one with --ca", path.display())]
+    #[error("{} ({flag}) holds no trust anchor against which the server's certificate could be verified: name one with --ca", path.display())]
     NoTrustAnchor {
+        /// Whence it is.
+        flag: &'static str,
         /// Where it was looked for.
         path: PathBuf,
     },
@@ -76,6 +78,9 @@ pub enum FleetError {
         /// Why.
         reason: IssueError,
     },
+    /// What identities are minted with could not be made.
+    #[error("cannot mint with this authority (--mint-ca): {0}")]
+    Issuer(IssueError),
     /// Stopped from outside while it was being opened.
     #[error("stopped while the fleet was being opened")]
     Stopped,

@@ -18,7 +18,7 @@ use super::anchors::TRUST_ANCHOR;
 use super::bundle::{self, Bundle, Paths};
 use super::error::{FleetError, UnusableFiles};
 use super::identity::Identity;
-use super::parallel::{self, Opened};
+use super::parallel::{self, AT_ONCE, Opened};
 use super::pem_file::{self, Certificate, Key, Role, Unusable};
 use crate::plan::Share;
 
@@ -80,7 +80,7 @@ impl Reading<'_> {
             let contents = pem_file::read(path, self.keys).map_err(Unusable::reason)?;
             only_device(Bundle::new(contents, &paths))
         };
-        let results = parallel::map(&files, observer, read).ok_or(FleetError::Stopped)?;
+        let results = parallel::map(&files, AT_ONCE, observer, read).ok_or(FleetError::Stopped)?;
         let mut identities = Vec::with_capacity(files.len());
         let mut unusable = Vec::new();
         for (path, result) in files.into_iter().zip(results) {
@@ -106,7 +106,7 @@ impl Reading<'_> {
         let read = |path: &PathBuf| {
             pem_file::read(path, self.keys).map(|contents| Bundle::new(contents, &paths))
         };
-        let results = parallel::map(&files, observer, read).ok_or(FleetError::Stopped)?;
+        let results = parallel::map(&files, AT_ONCE, observer, read).ok_or(FleetError::Stopped)?;
         let mut unusable = Vec::new();
         let mut bundles = Vec::new();
         for (path, result) in files.into_iter().zip(results) {

@@ -7,8 +7,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Things taken at a time: enough to make the counter cheap, few enough to be told often.
-const AT_ONCE: usize = 64;
+/// Things to take at a time where each is a fraction of a millisecond's work: enough to make the counter cheap, few enough to
+/// be told often.
+pub(super) const AT_ONCE: usize = 64;
 
 /// How far the opening of a fleet has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +20,15 @@ pub struct Opened {
     pub of: usize,
 }
 
-/// Calls `work` for each of `things`. `observer` is told how far it is, on the calling thread, and can end it: `None` then.
+/// Calls `work` for each of `things`, of which a thread takes `at_once` at a time. `observer` is told how far it is, on the calling thread, and can end it: `None` then.
 pub(super) fn map<T: Sync, R: Send>(
     things: &[T],
+    at_once: usize,
     observer: &mut dyn FnMut(Opened) -> ControlFlow<()>,
     work: impl Fn(&T) -> R + Sync,
 ) -> Option<Vec<R>> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let chunks: Vec<&[T]> = things.chunks(AT_ONCE).collect();
+    let chunks: Vec<&[T]> = things.chunks(at_once.max(1)).collect();
     let next = AtomicUsize::new(0);
     let (results_in, results) = mpsc::channel();
     let mut done: Vec<Option<Vec<R>>> = chunks.iter().map(|_| None).collect();
@@ -76,6 +78,7 @@ mod tests {
         let mut told = Vec::new();
         let doubled = map(
             &things,
+            AT_ONCE,
             &mut |opened| {
                 told.push(opened);
                 ControlFlow::Continue(())
@@ -92,7 +95,7 @@ mod tests {
         assert_eq!(told.last(), Some(&all));
         let none: Vec<usize> = Vec::new();
         assert_eq!(
-            map(&none, &mut |_| ControlFlow::Continue(()), |n| *n),
+            map(&none, 1, &mut |_| ControlFlow::Continue(()), |n| *n),
             Some(Vec::new())
         );
     }
@@ -101,7 +104,7 @@ mod tests {
     fn it_ends_when_it_is_told_to() {
         let things: Vec<usize> = (0..1_000_000).collect();
         let worked = AtomicUsize::new(0);
-        let result = map(&things, &mut |_| ControlFlow::Break(()), |_| {
+        let result = map(&things, AT_ONCE, &mut |_| ControlFlow::Break(()), |_| {
             // Slow enough that the calling thread has its say long before the end.
             std::thread::yield_now();
             worked.fetch_add(1, Ordering::Relaxed)

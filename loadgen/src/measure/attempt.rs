@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::outcome::Moment;
+use super::outcome::{Failure, Moment, Outcome};
 
 /// Handshake kind as the TLS library reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum HandshakeKind {
 pub struct Attempt {
     /// Whether it belongs to the measured window (and not to the preparation or the warm-up).
     pub measured: bool,
+    /// Which of the fleet's faults its device has, where the server has to refuse it.
+    pub fault: Option<u16>,
     /// When the plan wanted it to start.
     pub intended: Instant,
     /// When it did start.
@@ -64,6 +66,7 @@ impl Attempt {
     pub fn start(intended: Instant, measured: bool) -> Attempt {
         Attempt {
             measured,
+            fault: None,
             intended,
             started: Instant::now(),
             tcp_done: None,
@@ -88,6 +91,11 @@ impl Attempt {
             attempt if attempt.tcp_done.is_some() => Moment::Handshake,
             _ => Moment::Tcp,
         }
+    }
+
+    /// What the attempt's end is worth.
+    pub fn judge(&self, result: Result<(), Failure>) -> Outcome {
+        Outcome::of(result, self.fault.is_some(), self.moment())
     }
 
     /// From the intended start to the complete response.

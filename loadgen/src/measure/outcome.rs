@@ -96,6 +96,34 @@ pub struct Failure {
     pub moment: Moment,
 }
 
+/// How an attempt ended, seen against what was to be expected of its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Served, as it had to be.
+    Ok,
+    /// Refused, as it had to be.
+    RefusedAsExpected,
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl Outcome {
+    /// The outcome of an attempt that ended in `result` at `moment`, of a device that the server has to refuse or not.
+    pub fn of(result: Result<(), Failure>, to_be_refused: bool, moment: Moment) -> Outcome {
+        match result {
+            Ok(()) if to_be_refused => Outcome::Failed(Failure {
+                cause: Cause::NotRefused,
+                moment,
+            }),
+            Ok(()) => Outcome::Ok,
+            Err(failure) if to_be_refused && failure.cause.refuses_the_device() => {
+                Outcome::RefusedAsExpected
+            }
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+}
+
 impl Moment {
     /// The name used in results.
     pub fn name(self) -> &'static str {
@@ -109,6 +137,19 @@ impl Moment {
 }
 
 impl Cause {
+    /// Whether the server has said that it does not want this device: by an alert about certificates or access, a status as
+    /// of a server that lets the handshake pass and refuses the request (nginx answers 400), or an MQTT reason. A connection
+    /// that ends without a word is none: that may have any reason.
+    pub fn refuses_the_device(self) -> bool {
+        match self {
+            // handshake_failure is what some stacks send where they might say more.
+            Cause::Refused(alert) => matches!(alert, 40 | 42..=46 | 48 | 49 | 51 | 116),
+            Cause::Status(status) => matches!(status, 400 | 401 | 403 | 495 | 496),
+            Cause::MqttReason(reason) => matches!(reason, 2 | 4 | 5 | 0x85..=0x87 | 0x8C),
+            _ => false,
+        }
+    }
+
     /// The class used in results.
     pub fn class(self) -> &'static str {
         match self {
@@ -287,6 +328,33 @@ pub fn mqtt_reason_name(reason: u8) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_a_success_where_it_is_due_and_its_absence_a_failure() {
+        let at = Moment::FirstByte;
+        let failed = |cause| Failure { cause, moment: at };
+        let refused = Err(failed(Cause::Refused(45)));
+        let of = |result, due| Outcome::of(result, due, at);
+        assert_eq!(of(refused, true), Outcome::RefusedAsExpected);
+        assert_eq!(
+            of(refused, false),
+            Outcome::Failed(failed(Cause::Refused(45)))
+        );
+        assert_eq!(of(Ok(()), false), Outcome::Ok);
+        assert_eq!(of(Ok(()), true), Outcome::Failed(failed(Cause::NotRefused)));
+        let by_status = Err(failed(Cause::Status(400)));
+        assert_eq!(of(by_status, true), Outcome::RefusedAsExpected);
+        // What does not say why it ended is no refusal.
+        for cause in [
+            Cause::Reset,
+            Cause::Closed,
+            Cause::Timeout,
+            Cause::Status(503),
+            Cause::Refused(80),
+        ] {
+            assert_eq!(of(Err(failed(cause)), true), Outcome::Failed(failed(cause)));
+        }
+    }
 
     #[test]
     fn failures_read_as_words() {

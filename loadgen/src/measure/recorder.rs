@@ -7,7 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::attempt::{Attempt, HandshakeKind};
-use super::outcome::Failure;
+use super::outcome::{Cause, Failure, Outcome};
 
 /// Longest time that a histogram tells apart: an hour, in microseconds.
 const LONGEST_MICROSECONDS: u64 = 3_600_000_000;
@@ -133,6 +133,9 @@ pub struct Recorder {
     pub failures: BTreeMap<Failure, u64>,
     /// Failures before it.
     pub failures_before: BTreeMap<Failure, u64>,
+    /// What became, in the measured window, of attempts of devices that had to be refused: by fault and by what was found,
+    /// `None` where they were served.
+    pub refusals: BTreeMap<(u16, Option<Cause>), u64>,
 }
 
 /// A histogram of microseconds with three significant digits, up to an hour; or of bytes, up to 3.6 GB.
@@ -236,6 +239,7 @@ impl Recorder {
             failure_time: new_histogram(),
             failures: BTreeMap::new(),
             failures_before: BTreeMap::new(),
+            refusals: BTreeMap::new(),
         }
     }
 
@@ -263,9 +267,18 @@ impl Recorder {
         } else {
             (&mut self.before, &mut self.failures_before)
         };
-        tally.add(attempt, outcome.is_ok());
-        match outcome {
-            Ok(()) if attempt.measured => {
+        tally.add(attempt);
+        let counts = &mut tally.counts;
+        if let (Some(fault), true) = (attempt.fault, attempt.measured) {
+            let found = outcome.err().map(|failure| failure.cause);
+            *self.refusals.entry((fault, found)).or_default() += 1;
+        }
+        match attempt.judge(outcome) {
+            Outcome::Ok => {
+                counts.ok += 1;
+                if !attempt.measured {
+                    return;
+                }
                 let operation = match attempt.handshake {
                     Some(HandshakeKind::Full | HandshakeKind::FullHrr) => &mut self.full,
                     Some(HandshakeKind::Resumed) => &mut self.resumed,
@@ -275,8 +288,9 @@ impl Recorder {
                     .get_or_insert_with(OperationSamples::new)
                     .record(attempt);
             }
-            Ok(()) => {}
-            Err(failure) => {
+            Outcome::RefusedAsExpected => counts.refused_as_expected += 1,
+            Outcome::Failed(failure) => {
+                counts.failed += 1;
                 *failures.entry(failure).or_default() += 1;
                 if attempt.measured {
                     record(&mut self.failure_time, attempt.intended.elapsed());
@@ -321,6 +335,9 @@ impl Recorder {
         for (failure, count) in &other.failures_before {
             *self.failures_before.entry(*failure).or_default() += count;
         }
+        for (refusal, count) in &other.refusals {
+            *self.refusals.entry(*refusal).or_default() += count;
+        }
     }
 
     fn counts(&mut self, measured: bool) -> &mut Counts {
@@ -333,15 +350,10 @@ impl Recorder {
 }
 
 impl Tally {
-    fn add(&mut self, attempt: &Attempt, ok: bool) {
+    fn add(&mut self, attempt: &Attempt) {
         let accepted = attempt.accepted.is_some();
         self.counts.client_finished += u64::from(attempt.client_finished.is_some());
         self.counts.accepted += u64::from(accepted);
-        if ok {
-            self.counts.ok += 1;
-        } else {
-            self.counts.failed += 1;
-        }
         if accepted {
             match attempt.handshake {
                 Some(HandshakeKind::Full) => self.handshakes.full += 1,

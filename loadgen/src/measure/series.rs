@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::attempt::{Attempt, HandshakeKind};
-use super::outcome::Failure;
+use super::outcome::{Failure, Outcome};
 use super::recorder::Handshakes;
 
 /// What happened in one second.
@@ -20,6 +20,8 @@ pub struct Second {
     pub started: u64,
     /// Attempts completed well.
     pub ok: u64,
+    /// Attempts of devices that had to be refused, and were.
+    pub refused_as_expected: u64,
     /// Attempts that failed.
     pub failed: u64,
     /// Arrivals that found no free device.
@@ -51,6 +53,7 @@ impl Second {
             intended: 0,
             started: 0,
             ok: 0,
+            refused_as_expected: 0,
             failed: 0,
             overflow: 0,
             open: 0,
@@ -77,14 +80,15 @@ impl Second {
 
     /// An attempt has its outcome.
     pub fn finish(&mut self, attempt: &Attempt, outcome: Result<(), Failure>) {
-        match outcome {
-            Ok(()) => {
+        match attempt.judge(outcome) {
+            Outcome::Ok => {
                 self.ok += 1;
                 if let Some(response) = attempt.response_time() {
                     self.record(response);
                 }
             }
-            Err(failure) => {
+            Outcome::RefusedAsExpected => self.refused_as_expected += 1,
+            Outcome::Failed(failure) => {
                 self.failed += 1;
                 *self.failures.entry(failure).or_default() += 1;
             }
@@ -109,6 +113,7 @@ impl Second {
         self.intended += other.intended;
         self.started += other.started;
         self.ok += other.ok;
+        self.refused_as_expected += other.refused_as_expected;
         self.failed += other.failed;
         self.overflow += other.overflow;
         self.open += other.open;

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::bad_devices;
 use super::{
     BeforeWindow, Counts, ErrorCount, Handshakes, Host, Metric, Resumption, Run, RunResult, SCHEMA,
     ScenarioResult, SecondOfRun, ThresholdOutcome, Unit, Validity, WatchedProcess, metric,
@@ -65,6 +66,7 @@ impl RunResult {
                 .zip(&measurement.scenarios)
                 .map(|(scenario, samples)| ScenarioResult::new(scenario, samples, window_seconds))
                 .collect(),
+            bad_devices: bad_devices::compare(&measurement.faults, &recorder.refusals),
             seconds: measurement
                 .series
                 .iter()
@@ -210,6 +212,7 @@ fn of_second(second: &Second, warmup: Duration) -> SecondOfRun {
         intended: second.intended,
         started: second.started,
         ok: second.ok,
+        refused_as_expected: second.refused_as_expected,
         failed: second.failed,
         overflow: second.overflow,
         open: second.open,

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::bad_devices;
 use super::number::plain;
 use super::{Metric, RunResult, Unit};
 use crate::plan::Segment;
@@ -37,6 +38,7 @@ fn write_report(out: &mut String, result: &RunResult) -> fmt::Result {
     write_counts(out, result)?;
     write_metrics(out, result)?;
     write_errors(out, result)?;
+    bad_devices::write(out, &result.bad_devices)?;
     write_watched(out, result)
 }
 
@@ -88,11 +90,12 @@ fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
     let counts = &result.counts;
     writeln!(
         out,
-        "attempts      {} intended, {} started, {} accepted, {} ok, {} failed, {} overflow; {:.1} ok/s",
+        "attempts      {} intended, {} started, {} accepted, {} ok, {} refused as expected, {} failed, {} overflow; {:.1} ok/s",
         counts.intended,
         counts.started,
         counts.accepted,
         counts.ok,
+        counts.refused_as_expected,
         counts.failed,
         counts.overflow,
         result.rate_per_second
