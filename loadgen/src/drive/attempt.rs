@@ -99,6 +99,7 @@ impl Shard {
         match held {
             Some(held) if connect == Connect::IfNeeded && held.is_usable() => {
                 held.observation.begin();
+                attempt.on_open_connection = true;
                 return Ok(held);
             }
             Some(held) => held.close().await,

@@ -37,6 +37,8 @@ pub struct Attempt {
     pub intended: Instant,
     /// When it did start.
     pub started: Instant,
+    /// Whether it uses a connection that was open already: then neither TCP nor TLS is awaited.
+    pub on_open_connection: bool,
     /// TCP connection established; `None` on a connection that was open already.
     pub tcp_done: Option<Instant>,
     /// The client's last handshake flight was written. In TLS 1.3 the server may still refuse.
@@ -69,6 +71,7 @@ impl Attempt {
             fault: None,
             intended,
             started: Instant::now(),
+            on_open_connection: false,
             tcp_done: None,
             client_finished: None,
             accepted: None,
@@ -87,7 +90,9 @@ impl Attempt {
     pub fn moment(&self) -> Moment {
         match self {
             attempt if attempt.first_byte.is_some() => Moment::Response,
-            attempt if attempt.client_finished.is_some() => Moment::FirstByte,
+            attempt if attempt.on_open_connection || attempt.client_finished.is_some() => {
+                Moment::FirstByte
+            }
             attempt if attempt.tcp_done.is_some() => Moment::Handshake,
             _ => Moment::Tcp,
         }
@@ -106,5 +111,26 @@ impl Attempt {
     /// From the actual start to the complete response.
     pub fn service_time(&self) -> Option<Duration> {
         Some(self.done?.saturating_duration_since(self.started))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_awaited_follows_from_what_has_happened() {
+        let now = Instant::now();
+        let mut attempt = Attempt::start(now, true);
+        assert_eq!(attempt.moment(), Moment::Tcp);
+        attempt.tcp_done = Some(now);
+        assert_eq!(attempt.moment(), Moment::Handshake);
+        attempt.client_finished = Some(now);
+        assert_eq!(attempt.moment(), Moment::FirstByte);
+        attempt.first_byte = Some(now);
+        assert_eq!(attempt.moment(), Moment::Response);
+        let mut request = Attempt::start(now, true);
+        request.on_open_connection = true;
+        assert_eq!(request.moment(), Moment::FirstByte);
     }
 }
