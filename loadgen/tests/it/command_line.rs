@@ -101,6 +101,42 @@ fn mistakes_get_one_sentence() {
 }
 
 #[test]
+fn attempts_lost_for_want_of_local_addresses_void_the_run() {
+    let server = Server::start(Options {
+        trusts: pki::many(),
+        presents: pki::many(),
+        ..Options::default()
+    });
+    // A hundred devices connect from loopback's last addresses, the others from those after it, which nobody here has.
+    let sources = "127.255.255.155-128.0.0.58";
+    let (code, printed, complaint) = words(&loadgen(&[
+        "run",
+        "--target",
+        &server.url(),
+        "--pki",
+        pki::many().to_str().unwrap(),
+        "--source-ips",
+        sources,
+        "--rate",
+        "200/s",
+        "--count",
+        "160",
+        "--shards",
+        "1",
+    ]));
+    assert_eq!(code, Some(5), "{printed}{complaint}");
+    assert!(printed.starts_with("verdict       void\n"), "{printed}");
+    for expected in [
+        "ran out of local ports or addresses",
+        "--source-ips",
+        "doctor",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    assert!(printed.contains("local             addresses"), "{printed}");
+}
+
+#[test]
 fn the_doctor_says_whether_a_plan_can_be_carried() {
     let (code, told, complaint) = words(&loadgen(&["doctor"]));
     assert_eq!(code, Some(0), "{complaint}");

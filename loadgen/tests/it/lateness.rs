@@ -1,7 +1,6 @@
 //! Pauses: of the server, which response times must show in full, and of the generator, which must not pass for the server's.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -110,44 +109,6 @@ fn a_pause_of_the_generator_counts_from_the_intended_start_and_voids_the_run() {
     let sum = mean("schedule_lag") + mean("service_time");
     let response = mean("response_time");
     assert!((sum - response).abs() < 0.01 * response, "{sum} {response}");
-}
-
-#[test]
-fn attempts_lost_for_want_of_descriptors_void_the_run() {
-    /// Descriptors that the program finds in use.
-    const TAKEN: usize = 200;
-    /// Those that it may have: enough by its own reckoning, which knows nothing of those.
-    const LIMIT: usize = TAKEN + 40;
-    let null = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-    // What `dup` makes is passed on to children.
-    let taken: Vec<OwnedFd> = (0..TAKEN)
-        .map(|_| rustix::io::dup(&null).unwrap())
-        .collect();
-    let server = server(Behaviour::PausesAtRequest(50));
-    let child = Command::new("sh")
-        .args(["-c", &format!("ulimit -n {LIMIT}; exec \"$@\""), "sh"])
-        .arg(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["run", "--target", &server.url(), "--pki"])
-        .arg(pki::many())
-        // While the server pauses its devices come and wait, each with a descriptor.
-        .args(["--mode", "full", "--rate", "100/s", "--count", "200"])
-        .args(["--shards", "1"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(taken);
-    let (code, printed) = ended(child);
-    assert_eq!(code, Some(5), "{printed}");
-    let verdict = "verdict       void\n";
-    assert!(printed.starts_with(verdict), "{printed}");
-    assert!(
-        printed.contains("ran out of descriptors: raise `ulimit -n`"),
-        "{printed}"
-    );
-    assert!(
-        printed.contains("local             descriptors"),
-        "{printed}"
-    );
 }
 
 fn signal(child: &Child, signal: Signal) {
