@@ -23,7 +23,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capacity;
 pub mod doctor;
+
 mod drive;
 pub mod fleet;
 pub mod measure;
