@@ -8,6 +8,7 @@ mod outputs;
 mod progress;
 mod report;
 mod run;
+mod server;
 mod signals;
 mod upstream;
 mod value;

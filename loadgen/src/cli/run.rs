@@ -1,6 +1,5 @@
 //! `loadgen run`: from flags to a plan, from a result to an exit code.
 
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use clap::Args;
 use loadgen::fleet::FleetError;
 use loadgen::measure::Verdict;
 use loadgen::plan::{
-    self, ConstantArrivalRate, ConstantDevices, Distances, Executor, Group, Hold, Limit, Plan,
-    Segment, SourceAddresses, StartAt, Target, Threshold,
+    self, ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit, Plan, Segment, StartAt,
+    Threshold,
 };
 use loadgen::report::{json, text};
 use loadgen::{RunError, RunResult, stop_channel};
@@ -20,7 +19,8 @@ use super::exit::Exit;
 use super::fleet::FleetArguments;
 use super::outputs::{Outputs, check_writable};
 use super::progress::Progress;
-use super::value::{self, Arrivals, Mode, Protocol, Tls};
+use super::server::ServerArguments;
+use super::value::{self, Arrivals, Mode, Protocol};
 use super::{Outcome, signals};
 
 /// Arguments of `loadgen run`.
@@ -35,15 +35,8 @@ Examples:
   loadgen run --target https://gateway:8443 --pki pki --rate 9000/s --segment 0/3 --start-at 2026-11-21T18:00:00Z --json 0.json"
 )]
 pub(crate) struct RunArguments {
-    /// The server: https://HOST:PORT, with or without a path.
-    #[arg(long, value_name = "URL", value_parser = Target::parse)]
-    target: Target,
-    /// Path to request, instead of the one in --target.
-    #[arg(long, value_name = "PATH")]
-    path: Option<String>,
-    /// Connect to this address instead of resolving the host of --target.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    connect_to: Option<SocketAddr>,
+    #[command(flatten)]
+    server: ServerArguments,
     #[command(flatten)]
     fleet: FleetArguments,
     /// What each attempt does.
@@ -76,33 +69,9 @@ pub(crate) struct RunArguments {
     /// HTTP version.
     #[arg(long, value_enum, default_value = "http1")]
     protocol: Protocol,
-    /// TLS version.
-    #[arg(long, value_enum, default_value = "1.3")]
-    tls: Tls,
-    /// Key exchange groups to offer, in order: X25519, P-256, P-384, X25519MLKEM768.
-    #[arg(long, value_name = "GROUP,…", value_parser = value::group, value_delimiter = ',', default_value = "X25519")]
-    groups: Vec<Group>,
-    /// Local addresses to connect from, in turn [default: 127.0.1.1-127.0.1.250 for a target on 127.0.0.0/8].
-    #[arg(long, value_name = "FIRST-LAST")]
-    source_ips: Option<SourceAddresses>,
-    /// An attempt that is not done after this time has failed.
-    #[arg(long, value_name = "TIME", value_parser = value::positive_duration, default_value = "10s")]
-    timeout: Duration,
-    /// Round trip between devices and server; several are given to the devices in turn: 60ms,300ms [default: none added]
-    #[arg(long, value_name = "TIME,…")]
-    distance: Option<Distances>,
-    /// A device that is not accepted so long after its intended start gives up and closes [default: it waits for --timeout]
-    #[arg(long, value_name = "TIME", value_parser = value::positive_duration)]
-    patience: Option<Duration>,
     /// Most attempts in flight in the open model [default: one per device].
     #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>, conflicts_with = "connections")]
     max_in_flight: Option<usize>,
-    /// Threads that drive the fleet [default: one per core].
-    #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>)]
-    shards: Option<usize>,
-    /// Seed of everything random.
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    seed: u64,
     /// Perform only this part of the plan, counted from 0: with 0/3, 1/3 and 2/3 on three machines its devices, arrivals and
     /// connections are performed once each. All other flags are the whole plan's and the same everywhere.
     #[arg(long, value_name = "I/N", default_value_t = Segment::WHOLE, hide_default_value = true)]
@@ -110,9 +79,6 @@ pub(crate) struct RunArguments {
     /// Prepare the devices, then begin the load (warm-up included) at this time: RFC 3339, or seconds since 1970.
     #[arg(long, value_name = "TIME")]
     start_at: Option<StartAt>,
-    /// Read this process's CPU time and memory (the server); may be repeated.
-    #[arg(long, value_name = "PID")]
-    watch_pid: Vec<u32>,
     /// Write the result to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -163,16 +129,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
 
 impl RunArguments {
     fn plan(&self) -> anyhow::Result<Plan> {
-        let mut target = self.target.clone();
-        if let Some(path) = &self.path {
-            target = target
-                .with_path(path)
-                .map_err(|error| anyhow!("--path: {error}"))?;
-        }
-        target.connect_to = self.connect_to;
-        let mut plan = Plan::new(target, "");
-        plan.fleet = self.fleet.spec()?;
-        plan.devices = self.fleet.devices;
+        let mut plan = self.server.plan(&self.fleet)?;
         let mode: plan::Mode = self.mode.into();
         if mode == plan::Mode::Idle {
             self.check_idle()?;
@@ -181,19 +138,8 @@ impl RunArguments {
             mode.activity(self.protocol.into(), self.payload as u64);
         let warmup = Duration::from_secs(if self.count.is_some() { 0 } else { 2 });
         plan.warmup = self.warmup.unwrap_or(warmup);
-        plan.tls = self.tls.into();
-        plan.groups.clone_from(&self.groups);
-        if let Some(addresses) = self.source_ips {
-            plan.source_addresses = addresses;
-        }
-        plan.timeout = self.timeout;
-        plan.distances = self.distance.clone().unwrap_or_default();
-        plan.patience = self.patience;
-        plan.shards = self.shards;
-        plan.seed = self.seed;
         plan.segment = self.segment;
         plan.start_at = self.start_at;
-        plan.watch_pids.clone_from(&self.watch_pid);
         plan.thresholds.clone_from(&self.threshold);
         Ok(plan)
     }
