@@ -286,28 +286,22 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
 
     /// What all shards together have of each scenario.
     fn samples(&mut self) -> Result<Vec<ScenarioSamples>, RunError> {
-        let mut scenarios: Vec<_> = self
-            .round
-            .plan
-            .scenarios
-            .iter()
-            .zip(&self.round.parts)
-            .map(|(scenario, part)| ScenarioSamples {
-                name: scenario.name.clone(),
-                devices: part.places.len(),
-                recorder: Recorder::new(),
-            })
-            .collect();
+        let mut sum: Vec<ScenarioSamples> = Vec::new();
         let mut missing = self.settled.shards;
         while missing > 0 {
-            if let Message::Finished(recorders) = self.next()? {
-                missing -= 1;
-                for (scenario, recorder) in scenarios.iter_mut().zip(&recorders) {
-                    scenario.recorder.merge(recorder);
-                }
+            let Message::Finished(samples) = self.next()? else {
+                continue;
+            };
+            missing -= 1;
+            if sum.is_empty() {
+                sum = samples;
+            } else {
+                sum.iter_mut()
+                    .zip(&samples)
+                    .for_each(|(sum, more)| sum.merge(more));
             }
         }
-        Ok(scenarios)
+        Ok(sum)
     }
 
     /// When the load begins: at the plan's time, or as soon as every shard knows of it.
@@ -423,7 +417,14 @@ fn drive_shard(
                 .collect::<Option<Vec<_>>>()
                 .ok_or_else(|| Fatal::Io(std::io::ErrorKind::InvalidInput.into()))?;
             let (devices, connector) = (Rc::clone(&devices), Rc::clone(&connector));
-            let shard = Shard::new(devices, connector, casts, &round.plan, messages.clone());
+            let shard = Shard::new(
+                Arc::clone(&settled.fleet),
+                devices,
+                connector,
+                casts,
+                &round.plan,
+                messages.clone(),
+            );
             if let Some(earlier) = earlier {
                 shard.inherit(&earlier).await;
             }

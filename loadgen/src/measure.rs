@@ -9,6 +9,7 @@ pub mod health;
 pub mod outcome;
 pub mod process;
 pub mod recorder;
+pub mod returns;
 pub mod series;
 
 pub use attempt::{Attempt, HandshakeKind};
@@ -17,11 +18,12 @@ pub use health::{Health, Verdict};
 pub use outcome::{Cause, Failure, IdentityFault, LocalCause, Moment};
 pub use process::{Watched, Watcher};
 pub use recorder::{Counts, Recorder};
+pub use returns::Returns;
 pub use series::{Second, Series};
 
 use std::time::{Duration, SystemTime};
 
-/// What one scenario measured, all shards together.
+/// What one scenario measured.
 #[derive(Debug)]
 pub struct ScenarioSamples {
     /// Its name.
@@ -30,6 +32,19 @@ pub struct ScenarioSamples {
     pub devices: usize,
     /// Samples.
     pub recorder: Recorder,
+    /// How its devices came back, where they lost their connections.
+    pub returns: Option<Returns>,
+}
+
+impl ScenarioSamples {
+    /// Adds another shard's.
+    pub fn merge(&mut self, other: &ScenarioSamples) {
+        self.devices += other.devices;
+        self.recorder.merge(&other.recorder);
+        if let Some(other) = &other.returns {
+            self.returns.get_or_insert_default().merge(other);
+        }
+    }
 }
 
 /// The devices with one fault.

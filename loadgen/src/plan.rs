@@ -12,6 +12,7 @@ pub mod scenario;
 pub mod seconds;
 pub mod segment;
 pub mod source;
+pub mod spread;
 pub mod start_at;
 pub mod target;
 pub mod threshold;
@@ -25,11 +26,16 @@ use serde::{Deserialize, Serialize};
 
 pub use arrival::{ArrivalTimes, Pattern, Share};
 pub use distance::Distances;
-pub use executor::{ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit};
+pub use executor::{
+    Backoff, ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit, PerDeviceIterations,
+    RampingArrivalRate, RampingDevices, ReconnectStorm, RotateCertificates, TicketExpiryWave,
+};
 pub use fleet::FleetSpec;
+pub use ramp::Stage;
 pub use scenario::{Part, PartError, Scenario, Scenarios};
 pub use segment::Segment;
 pub use source::SourceAddresses;
+pub use spread::Spread;
 pub use start_at::StartAt;
 pub use target::Target;
 pub use threshold::Threshold;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use environment::Host;
 pub use metric::{Metric, Quantile, Unit};
-pub use scenario::ScenarioResult;
+pub use scenario::{ReturnCounts, ScenarioResult};
 
 use crate::measure::Verdict;
 use crate::plan::{Plan, Segment};
@@ -343,6 +343,11 @@ impl RunResult {
         self.metrics
             .iter()
             .find(|metric| metric.name == name && metric.operation == operation)
+    }
+
+    /// The scenario of this name.
+    pub fn scenario(&self, name: &str) -> Option<&ScenarioResult> {
+        self.scenarios.iter().find(|scenario| scenario.name == name)
     }
 
     /// Whether every threshold holds.

@@ -18,6 +18,8 @@ fn run() -> RunResult {
         window: Duration::from_secs(8),
         recorder: Recorder::new(),
         scenarios: Vec::new(),
+        faults: Vec::new(),
+        load_started_at: SystemTime::UNIX_EPOCH,
         series: Vec::new(),
         open_at_end: 0,
         devices: 2000,

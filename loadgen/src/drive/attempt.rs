@@ -32,8 +32,16 @@ impl Shard {
         self.give_back(&order.cast, order.device);
     }
 
-    /// The same for a device that was taken otherwise, and is not freed.
-    pub(crate) async fn attempt_once(&self, order: &Order) {
+    /// The same for a claimed device, which stays claimed; returns whether it went well.
+    pub(crate) async fn attempt_claimed(&self, order: &Order) -> bool {
+        self.begin_claimed();
+        let ok = self.attempt_once(order).await;
+        self.end_claimed();
+        ok
+    }
+
+    /// One attempt, recorded; returns whether it went well.
+    pub(crate) async fn attempt_once(&self, order: &Order) -> bool {
         let mut attempt = Attempt::start(order.intended, order.measured);
         attempt.fault = self.fault_to_be_refused(order.device);
         self.started(&order.cast, &attempt);
@@ -48,6 +56,7 @@ impl Shard {
             // After a failure there is nobody to say goodbye to.
             _ => {}
         }
+        outcome.is_ok()
     }
 
     async fn perform(

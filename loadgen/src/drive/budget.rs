@@ -72,9 +72,35 @@ impl Budget {
     }
 
     fn release(&mut self, device: usize) {
+        self.release_claim(device);
+        self.in_flight -= 1;
+    }
+
+    /// Takes this very device, out of turn, unless it is busy. It is not in flight by that alone.
+    pub(crate) fn claim(&mut self, device: usize) -> bool {
+        match self.busy.get_mut(device) {
+            Some(busy @ false) => {
+                *busy = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A claimed device is free again.
+    pub(crate) fn release_claim(&mut self, device: usize) {
         if let Some(busy) = self.busy.get_mut(device) {
             *busy = false;
         }
+    }
+
+    /// A claimed device begins an attempt.
+    pub(crate) fn begin_claimed(&mut self) {
+        self.in_flight += 1;
+    }
+
+    /// And ends it.
+    pub(crate) fn end_claimed(&mut self) {
         self.in_flight -= 1;
     }
 
@@ -99,6 +125,20 @@ mod tests {
         assert_eq!(budget.take(0), Some(2));
         budget.give_back(0, 2);
         assert_eq!((budget.take(0), budget.in_flight()), (Some(0), 2));
+    }
+
+    #[test]
+    fn a_claimed_device_is_passed_over() {
+        let mut budget = Budget::new(2);
+        budget.add_scenario(&[0, 1], 9);
+        assert!(budget.claim(0) && !budget.claim(0) && !budget.claim(7));
+        assert_eq!((budget.take(0), budget.take(0)), (Some(1), None));
+        assert!(!budget.claim(1));
+        budget.begin_claimed();
+        assert_eq!(budget.in_flight(), 2);
+        budget.end_claimed();
+        budget.release_claim(0);
+        assert_eq!(budget.take(0), Some(0));
     }
 
     #[test]

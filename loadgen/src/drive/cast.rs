@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use super::exchange::Requests;
 use super::round::Part;
-use crate::measure::Recorder;
-use crate::plan::{Actions, Plan, Scenario, Segment, Share, part_of, seed_of_scenario};
+use crate::measure::{Recorder, Returns, ScenarioSamples};
+use crate::plan::{Actions, Executor, Plan, Scenario, Segment, Share, part_of, seed_of_scenario};
 
 /// What one shard has of one scenario.
 #[derive(Debug)]
@@ -13,7 +13,9 @@ pub(crate) struct Cast {
     /// Its number in the plan.
     pub(crate) number: usize,
     pub(crate) scenario: Scenario,
-    /// Its devices, as slots of the shard.
+    /// How many devices it has on all shards of all machines.
+    pub(crate) devices: usize,
+    /// Its devices here, as slots of the shard.
     pub(crate) slots: Vec<usize>,
     /// The shard's share of it, among the shards of all machines.
     pub(crate) share: Share,
@@ -23,6 +25,8 @@ pub(crate) struct Cast {
     pub(crate) seed: u64,
     pub(crate) requests: Requests,
     pub(crate) recorder: RefCell<Recorder>,
+    /// How its devices came back, where it drops their connections.
+    pub(crate) returns: RefCell<Option<Returns>>,
 }
 
 impl Cast {
@@ -40,9 +44,11 @@ impl Cast {
         let places = &part.places;
         let index = (shard.index + shard.of - places.start % shard.of) % shard.of;
         let first = places.start + index;
+        let drops = matches!(scenario.executor, Executor::ReconnectStorm(_));
         Some(Cast {
             number,
             scenario: scenario.clone(),
+            devices: part.devices,
             slots: (first..places.end)
                 .step_by(shard.of)
                 .map(|device| device / shard.of)
@@ -56,6 +62,7 @@ impl Cast {
             seed: seed_of_scenario(plan.seed, number),
             requests: Requests::new(plan, &scenario.activity)?,
             recorder: RefCell::new(Recorder::new()),
+            returns: RefCell::new(drops.then(Returns::new)),
         })
     }
 
@@ -77,11 +84,17 @@ impl Cast {
 
     /// Most attempts at a time on this shard.
     pub(crate) fn max_in_flight(&self) -> usize {
-        match &self.scenario.executor {
-            crate::plan::Executor::ConstantArrivalRate(constant) => constant
-                .max_in_flight
-                .map_or(usize::MAX, |most| self.part_of_devices(most).max(1)),
-            _ => usize::MAX,
+        let most = self.scenario.executor.max_in_flight();
+        most.map_or(usize::MAX, |most| self.part_of_devices(most).max(1))
+    }
+
+    /// Everything that was measured here.
+    pub(crate) fn take_samples(&self) -> ScenarioSamples {
+        ScenarioSamples {
+            name: self.scenario.name.clone(),
+            devices: self.slots.len(),
+            recorder: self.recorder.take(),
+            returns: self.returns.take(),
         }
     }
 }

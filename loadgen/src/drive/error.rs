@@ -124,6 +124,7 @@ impl RunError {
     pub(crate) fn from_fatal(fatal: Fatal, address: SocketAddr, plan: &Plan) -> RunError {
         match fatal {
             Fatal::Io(error) => RunError::Runtime(error),
+            Fatal::Renewal(error) => RunError::Fleet(error),
             Fatal::First(Cause::ConnectRefused) => RunError::NobodyListens(address),
             Fatal::First(Cause::RefusedServer(ServerFault::Certificate)) => {
                 RunError::ServerCertificate {

@@ -1,6 +1,8 @@
 //! Releasing attempts on one shard: preparation, warm-up and the measured window, each scenario as its executor says.
 
 mod arrivals;
+mod once;
+mod returns;
 mod workers;
 
 use std::cell::Cell;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+
+use once::Change;
 
 use super::attempt::Order;
 use super::cast::Cast;
@@ -120,14 +124,15 @@ pub(crate) async fn round(
         core: at_start.get().shares_since(window_start),
     });
     next_stage(stage, |stage| matches!(stage, Stage::Collect)).await;
-    shard.tell(Message::Finished(shard.take_recorders()));
+    shard.tell(Message::Finished(shard.take_samples()));
     Ok(())
 }
 
 /// Each device once for each scenario that needs it: a ticket, or an open connection.
 async fn prepare(shard: &Rc<Shard>) {
     for cast in &shard.casts {
-        let Some(action) = cast.scenario.activity.preparation() else {
+        let scenario = &cast.scenario;
+        let Some(action) = scenario.executor.preparation(&scenario.activity) else {
             continue;
         };
         let next = Rc::new(Cell::new(0));
@@ -208,7 +213,7 @@ impl Load {
                 window_start + scenario.start
             },
             window_start,
-            end: scenario.end().map(|end| window_start + end),
+            end: scenario.latest_end().map(|end| window_start + end),
         }
     }
 
@@ -223,6 +228,23 @@ impl Load {
                 let devices = cast.part_of_devices(constant.devices);
                 self.in_parallel(devices, constant.until.count()).await;
                 Ok(())
+            }
+            Executor::RampingArrivalRate(ramping) => {
+                let times = ramping.arrival_times(cast.seed, cast.share);
+                self.on_schedule(times, None).await
+            }
+            Executor::RampingDevices(ramping) => {
+                self.in_changing_number(ramping.steps(cast.share)).await;
+                Ok(())
+            }
+            Executor::PerDeviceIterations(each) => {
+                self.each_device(each.iterations).await;
+                Ok(())
+            }
+            Executor::ReconnectStorm(storm) => self.storm(*storm).await,
+            Executor::TicketExpiryWave(wave) => self.without_tickets(wave.returns).await,
+            Executor::RotateCertificates(rotation) => {
+                self.once_each(rotation.changes, Change::Identity).await
             }
             Executor::Hold(_) => {
                 if let Some(end) = self.end {

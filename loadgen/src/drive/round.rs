@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::error::RunError;
 use crate::fleet::Fleet;
-use crate::plan::{Plan, Segment};
+use crate::plan::{Executor, Plan, Segment};
 
 /// A plan that is to be performed with an opened fleet.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Round {
 /// This machine's part of a scenario.
 #[derive(Debug)]
 pub(crate) struct Part {
+    /// How many devices the scenario has on all machines.
+    pub(crate) devices: usize,
     /// The places of its devices among those of this machine.
     pub(crate) places: Range<usize>,
     /// Which of the scenario's parts it is.
@@ -49,7 +51,15 @@ impl Round {
             if at_a_time.is_some_and(|devices| segment.part_of(devices as u64) == 0) {
                 return Err(empty(&scenario.name, "devices at a time (--connections)"));
             }
-            parts.push(Part { places, segment });
+            if let Executor::RotateCertificates(_) = scenario.executor {
+                // Whether there are next identities at all is to be known before the load.
+                fleet.identity(plan.segment.index(), 1)?;
+            }
+            parts.push(Part {
+                devices: devices.len(),
+                places,
+                segment,
+            });
         }
         Ok(Round {
             plan: plan.clone(),
@@ -64,11 +74,10 @@ impl Round {
             .iter()
             .zip(&self.parts)
             .map(|(scenario, part)| {
-                if scenario.activity.keeps_open() {
-                    part.places.len()
-                } else {
-                    scenario.executor.most_in_flight(part.places.len())
-                }
+                let activity = &scenario.activity;
+                scenario
+                    .executor
+                    .most_connections(activity, part.places.len())
             })
             .sum()
     }

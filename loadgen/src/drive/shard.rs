@@ -1,8 +1,9 @@
 //! One shard: a thread with its own runtime, devices and recorder. Nothing on its hot path is shared with another.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -13,9 +14,9 @@ use super::connect::Connector;
 use super::exchange::Connection;
 use super::open::OpenConnections;
 use super::thread_time::{CoreShare, ThreadTime};
-use crate::fleet::Device;
+use crate::fleet::{Device, Fleet, FleetError};
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION};
-use crate::measure::{Attempt, Cause, Failure, Moment, Recorder, Second};
+use crate::measure::{Attempt, Cause, Failure, Moment, ScenarioSamples, Second};
 use crate::plan::{Action, Plan};
 
 /// Time for the goodbyes of all held connections together.
@@ -43,7 +44,7 @@ pub(crate) enum Message {
         core: CoreShare,
     },
     /// All connections are closed; with the samples of each scenario.
-    Finished(Vec<Recorder>),
+    Finished(Vec<ScenarioSamples>),
 }
 
 /// A first attempt that shows that no later one can succeed.
@@ -51,12 +52,15 @@ pub(crate) enum Message {
 pub(crate) enum Fatal {
     /// The runtime or its timer could not be made.
     Io(std::io::Error),
+    /// A device's next identity cannot be had.
+    Renewal(FleetError),
     /// The first connection failed in a way that only the operator can mend.
     First(Cause),
 }
 
 /// What the tasks of one shard share in one round. An attempt that outlives its round belongs to that still.
 pub(crate) struct Shard {
+    pub(crate) fleet: Arc<Fleet>,
     pub(crate) devices: Rc<Vec<Device>>,
     pub(crate) connector: Rc<Connector>,
     pub(crate) timeout: Duration,
@@ -73,6 +77,10 @@ pub(crate) struct Shard {
     idle: Notify,
     /// A device has become free.
     freed: Notify,
+    /// Who waits for a device that is busy.
+    claims: RefCell<HashMap<usize, Rc<Notify>>>,
+    /// How often devices have got a new identity.
+    pub(crate) renewals: RefCell<HashMap<usize, u32>>,
     /// Nothing more is to be released.
     pub(crate) stopping: Cell<bool>,
     connected_once: Cell<bool>,
@@ -81,6 +89,7 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn new(
+        fleet: Arc<Fleet>,
         devices: Rc<Vec<Device>>,
         connector: Rc<Connector>,
         casts: Vec<Rc<Cast>>,
@@ -94,6 +103,7 @@ impl Shard {
         Shard {
             held: RefCell::new(devices.iter().map(|_| None).collect()),
             budget: RefCell::new(budget),
+            fleet,
             devices,
             open: Rc::clone(&connector.open),
             connector,
@@ -104,6 +114,8 @@ impl Shard {
             second_began: Cell::new((Instant::now(), ThreadTime::now())),
             idle: Notify::new(),
             freed: Notify::new(),
+            claims: RefCell::default(),
+            renewals: RefCell::default(),
             stopping: Cell::new(false),
             connected_once: Cell::new(false),
             messages,
@@ -145,13 +157,50 @@ impl Shard {
     }
 
     pub(crate) fn give_back(&self, cast: &Cast, device: usize) {
-        let in_flight = {
-            let mut budget = self.budget.borrow_mut();
-            budget.give_back(cast.number, device);
-            budget.in_flight()
-        };
+        self.budget.borrow_mut().give_back(cast.number, device);
+        self.is_free(device);
+        self.look_whether_idle();
+    }
+
+    /// Takes this very device, unless it is busy.
+    pub(crate) fn try_claim(&self, device: usize) -> bool {
+        self.budget.borrow_mut().claim(device)
+    }
+
+    /// Takes it as soon as it has done what it does.
+    pub(crate) async fn claim(&self, device: usize) {
+        while !self.try_claim(device) {
+            let free = Rc::clone(self.claims.borrow_mut().entry(device).or_default());
+            free.notified().await;
+        }
+    }
+
+    pub(crate) fn release_claim(&self, device: usize) {
+        self.budget.borrow_mut().release_claim(device);
+        self.is_free(device);
+    }
+
+    pub(crate) fn begin_claimed(&self) {
+        self.budget.borrow_mut().begin_claimed();
+    }
+
+    pub(crate) fn end_claimed(&self) {
+        self.budget.borrow_mut().end_claimed();
+        self.look_whether_idle();
+    }
+
+    fn is_free(&self, device: usize) {
         self.freed.notify_waiters();
-        if in_flight == 0 {
+        let mut claims = self.claims.borrow_mut();
+        if !claims.is_empty()
+            && let Some(waiting) = claims.remove(&device)
+        {
+            waiting.notify_waiters();
+        }
+    }
+
+    fn look_whether_idle(&self) {
+        if self.budget.borrow().in_flight() == 0 {
             self.idle.notify_waiters();
         }
     }
@@ -234,11 +283,12 @@ impl Shard {
         self.tell(Message::Second(Box::new(second)));
     }
 
-    /// Whether the device already has what `preparation` would give it: a connection, or a ticket of an earlier round.
+    /// Whether the device already has what `preparation` would give it: an open connection, which came with all of it, or
+    /// a ticket where that is enough.
     pub(crate) fn is_prepared(&self, device: usize, preparation: Action) -> bool {
-        if !preparation.keep_open {
-            let device = self.devices.get(device);
-            return device.is_some_and(|device| device.tickets.has_ticket());
+        let has_ticket = |device: &Device| device.tickets.has_ticket();
+        if !preparation.keep_open && self.devices.get(device).is_some_and(has_ticket) {
+            return true;
         }
         let held = self.held.borrow();
         let open = held.get(device).and_then(Option::as_ref);
@@ -266,9 +316,8 @@ impl Shard {
     }
 
     /// The samples of each scenario, in the plan's order.
-    pub(crate) fn take_recorders(&self) -> Vec<Recorder> {
-        let take = |cast: &Rc<Cast>| cast.recorder.take();
-        self.casts.iter().map(take).collect()
+    pub(crate) fn take_samples(&self) -> Vec<ScenarioSamples> {
+        self.casts.iter().map(|cast| cast.take_samples()).collect()
     }
 }
 

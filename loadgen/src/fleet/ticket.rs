@@ -52,6 +52,11 @@ impl TicketSlot {
         !matches!(self.state().ticket, Ticket::None)
     }
 
+    /// Throws the ticket away.
+    pub fn forget(&self) {
+        self.state().ticket = Ticket::None;
+    }
+
     /// Tickets received since the device exists.
     pub fn received(&self) -> u32 {
         self.received.load(Ordering::Relaxed)

@@ -34,6 +34,11 @@ struct Segment {
     after: f64,
 }
 
+/// The length of all stages together.
+pub fn duration_of(stages: &[Stage]) -> Duration {
+    stages.iter().map(|stage| stage.duration).sum()
+}
+
 impl Ramp {
     /// Stages from the value `start`.
     pub fn new(start: f64, stages: &[Stage]) -> Ramp {

@@ -46,6 +46,11 @@ impl Scenario {
         self.start.is_zero() && self.executor.is_constant()
     }
 
+    /// When it begins to release nothing more, in time after the measured window's begin, where that is bounded.
+    pub fn latest_end(&self) -> Option<Duration> {
+        Some(self.start + self.executor.longest()?)
+    }
+
     /// When it ends, in time after the measured window's begin; `None` if it ends when all of it is done.
     pub fn end(&self) -> Option<Duration> {
         Some(self.start + self.executor.duration()?)

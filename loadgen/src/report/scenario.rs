@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{errors, metrics};
-use super::{BeforeWindow, Counts, ErrorCount, Handshakes, Metric, Resumption};
+use super::{BeforeWindow, Counts, ErrorCount, Handshakes, Metric, Resumption, Unit};
 use crate::measure::ScenarioSamples;
 use crate::plan::Scenario;
 
@@ -30,9 +30,32 @@ pub struct ScenarioResult {
     pub metrics: Vec<Metric>,
     /// Failures in the window.
     pub errors: Vec<ErrorCount>,
+    /// How its devices came back, where the scenario took their connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns: Option<ReturnCounts>,
+}
+
+/// What became of devices that lost their connections. Those that are neither back nor gave up were still away at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnCounts {
+    /// Devices that lost their connection.
+    pub dropped: u64,
+    /// Those that came back.
+    pub returned: u64,
+    /// Attempts after the first ones.
+    pub retries: u64,
+    /// Devices that gave up.
+    pub gave_up: u64,
 }
 
 impl ScenarioResult {
+    /// The metric of this name and operation (`all`, `full`, `resumed` or `request`).
+    pub fn metric(&self, name: &str, operation: &str) -> Option<&Metric> {
+        self.metrics
+            .iter()
+            .find(|metric| metric.name == name && metric.operation == operation)
+    }
+
     pub(super) fn new(
         scenario: &Scenario,
         samples: &ScenarioSamples,
@@ -40,6 +63,11 @@ impl ScenarioResult {
     ) -> ScenarioResult {
         let recorder = &samples.recorder;
         let counts = Counts::from(recorder.window.counts);
+        let mut metrics = metrics(recorder, scenario.executor.has_schedule());
+        let times = samples.returns.as_ref().map(|returns| &returns.times);
+        metrics.extend(
+            times.and_then(|times| Metric::new("return_time", "all", Unit::Microseconds, times)),
+        );
         ScenarioResult {
             name: samples.name.clone(),
             executor: scenario.executor.name().to_owned(),
@@ -54,8 +82,14 @@ impl ScenarioResult {
                 resumption: recorder.before.into(),
                 errors: errors(&recorder.failures_before),
             },
-            metrics: metrics(recorder, scenario.executor.has_schedule()),
+            metrics,
             errors: errors(&recorder.failures),
+            returns: samples.returns.as_ref().map(|returns| ReturnCounts {
+                dropped: returns.dropped,
+                returned: returns.returned,
+                retries: returns.retries,
+                gave_up: returns.gave_up,
+            }),
         }
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod command_line;
+mod executors;
 mod fleets;
 mod lateness;
 mod models;
