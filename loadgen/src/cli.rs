@@ -3,6 +3,7 @@
 mod compare;
 mod doctor;
 mod exit;
+mod exports;
 mod fleet;
 mod outputs;
 mod progress;
@@ -10,6 +11,7 @@ mod report;
 mod run;
 mod server;
 mod signals;
+mod terminal;
 mod upstream;
 mod value;
 

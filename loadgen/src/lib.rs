@@ -11,6 +11,8 @@
 //! samples and the rules by which the generator judges itself. [`report`] turns them into a [`RunResult`], as JSON and
 //! as text.
 //!
+//! [`export`] tells others what goes on while it does.
+//!
 //! [`run`] does it all:
 //!
 //! ```no_run
@@ -27,6 +29,7 @@ pub mod capacity;
 pub mod doctor;
 
 mod drive;
+pub mod export;
 pub mod fleet;
 pub mod measure;
 pub mod plan;

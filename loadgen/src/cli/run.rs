@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
+use loadgen::export::Shared;
 use loadgen::fleet::FleetError;
 use loadgen::measure::Verdict;
 use loadgen::plan::{
@@ -16,10 +17,12 @@ use loadgen::report::{json, text};
 use loadgen::{RunError, RunResult, stop_channel};
 
 use super::exit::Exit;
+use super::exports::Exports;
 use super::fleet::FleetArguments;
 use super::outputs::{Outputs, check_writable};
 use super::progress::Progress;
 use super::server::ServerArguments;
+use super::terminal::Terminal;
 use super::value::{self, Arrivals, Mode, Protocol};
 use super::{Outcome, signals};
 
@@ -84,6 +87,8 @@ pub(crate) struct RunArguments {
     json: Option<PathBuf>,
     #[command(flatten)]
     outputs: Outputs,
+    #[command(flatten)]
+    exports: Exports,
     /// Fail (exit 99) unless this holds: p99<50ms, max<2s, error_rate<1%, rate>1000/s; may be repeated.
     #[arg(long, value_name = "EXPR")]
     threshold: Vec<Threshold>,
@@ -101,7 +106,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
         .map_err(|error| (Exit::Usage, error))?;
     let (handle, stop) = stop_channel();
     signals::on_signal(move || handle.stop()).map_err(|error| (Exit::Failure, error.into()))?;
-    let mut progress = Progress::new();
+    let live = Shared::default();
+    let exporting = arguments
+        .exports
+        .start(&live)
+        .map_err(|error| (Exit::Usage, error))?;
+    let mut progress = Progress::new(Terminal::of_standard_error(), plan.warmup);
     let fleet = loadgen::open_fleet(&plan, |opened| {
         progress.opening(opened);
         if stop.is_requested() {
@@ -112,8 +122,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
     progress.clear();
     let fleet = fleet.map_err(|error| (exit_of_error(&error), error.into()))?;
     plan.scenarios.first_mut().executor = arguments.executor(fleet.size());
-    let outcome = loadgen::run_with_fleet(&plan, &fleet, stop, |second| progress.show(second));
+    let outcome = loadgen::run_with_fleet(&plan, &fleet, stop, |second| {
+        live.add(second);
+        live.with(|live| progress.show(live));
+    });
     progress.clear();
+    exporting.finish();
     let result = outcome.map_err(|error| (exit_of_error(&error), error.into()))?;
     super::print(text::render(&result).as_bytes())?;
     if let Some(path) = &arguments.json {

@@ -116,7 +116,10 @@ pub struct Comparison {
 }
 
 /// Choices that two comparable runs may differ in: which server it was, and what was looked at.
-const MAY_DIFFER: [&str; 6] = [
+const MAY_DIFFER: [&str; 9] = [
+    "ca",
+    "faults",
+    "next_pki",
     "pki",
     "start_at",
     "target.connect_to",

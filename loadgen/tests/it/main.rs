@@ -9,6 +9,7 @@
 
 mod command_line;
 mod executors;
+mod exports;
 mod fleets;
 mod lateness;
 mod models;
