@@ -8,6 +8,7 @@ mod fleet;
 mod outputs;
 mod progress;
 mod report;
+mod revocation_list;
 mod run;
 mod server;
 mod signals;
@@ -59,6 +60,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Compare two saved results: is a regression proven?
     Compare(compare::CompareArguments),
+    /// Write the revocation list of a minted fleet's revoked devices, for the server.
+    RevocationList(revocation_list::RevocationListArguments),
     /// Serve as the upstream behind a gateway under test.
     Upstream(upstream::UpstreamArguments),
     /// Print a completion script.
@@ -78,6 +81,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::diagnose(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::RevocationList(arguments) => revocation_list::write(&arguments),
         Command::Upstream(arguments) => upstream::serve(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -158,6 +162,11 @@ mod tests {
             (&["--count", "0"], "--count"),
             (&["--mode", "half"], "--mode"),
             (&["--devices", "0"], "--devices"),
+            (&["--mint-ca", "x"], "--mint-ca"),
+            (&["--keys", "p256"], "--keys"),
+            (&["--bad", "expired"], "--bad"),
+            (&["--bad", "expired:200%"], "--bad"),
+            (&["--faults", "x"], "--bad"),
             (&["--payload", "huge"], "--payload"),
             (&["--protocol", "h3"], "--protocol"),
             (&["--connect-to", "localhost"], "--connect-to"),
@@ -177,5 +186,25 @@ mod tests {
             let message = refused(arguments);
             assert!(message.contains(flag), "{arguments:?}: {message}");
         }
+    }
+
+    #[test]
+    fn a_minted_fleet_needs_its_key_and_a_number() {
+        let given = |more: &[&str]| {
+            let all = ["loadgen", "run", "--target", "https://127.0.0.1:1"];
+            Arguments::try_parse_from(all.iter().chain(more)).map_err(|error| error.to_string())
+        };
+        let without_key = given(&["--mint-ca", "x", "--devices", "3"]).unwrap_err();
+        assert!(without_key.contains("--mint-key"), "{without_key}");
+        let without_number = given(&["--mint-ca", "x", "--mint-key", "y"]).unwrap_err();
+        assert!(without_number.contains("--devices"), "{without_number}");
+        let mix = ["--keys", "p256:80,p257:20"];
+        let mint = ["--mint-ca", "x", "--mint-key", "y", "--devices", "3"];
+        let bad_mix = given(&[&mint[..], &mix[..]].concat()).unwrap_err();
+        assert!(
+            bad_mix.contains("--keys") && bad_mix.contains("ed25519"),
+            "{bad_mix}"
+        );
+        assert!(given(&mint).is_ok());
     }
 }

@@ -40,7 +40,7 @@ pub(crate) use alarm::Alarm;
 pub use error::RunError;
 pub use stop::{Stop, StopHandle, stop_channel};
 
-use crate::fleet::{Fleet, Opened};
+use crate::fleet::{self, Fleet, FleetError, Opened};
 use crate::measure::process::{Look, MachineTime};
 use crate::measure::{
     BadDevices, Health, Measurement, Recorder, ScenarioSamples, Second, Series, Watcher,
@@ -455,6 +455,17 @@ pub fn open_fleet(
     let keys = provider.key_provider;
     let fleet = Fleet::open(&plan.fleet, plan.devices, plan.seed, part, keys, observer)?;
     Ok(Arc::new(fleet))
+}
+
+/// The revocation list, as PEM, of the devices of a plan's minted fleet that have the fault `revoked`. The server must have it
+/// before the load begins.
+///
+/// # Errors
+///
+/// The fleet is not a minted one, or its issuer cannot be used.
+pub fn revocation_list(plan: &Plan) -> Result<String, FleetError> {
+    let keys = tls::provider(&plan.groups).key_provider;
+    fleet::revocation_list(&plan.fleet, plan.devices, plan.seed, keys)
 }
 
 fn bad_devices(fleet: &Fleet) -> Vec<BadDevices> {

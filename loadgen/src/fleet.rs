@@ -288,10 +288,14 @@ impl Fleet {
 /// The fleet is not a minted one, or its issuer cannot be used.
 pub fn revocation_list(
     spec: &FleetSpec,
-    devices: usize,
+    devices: Option<usize>,
     seed: u64,
     keys: &'static dyn KeyProvider,
 ) -> Result<String, FleetError> {
+    let contradictions = spec.contradictions(devices);
+    if !contradictions.is_empty() {
+        return Err(FleetError::Contradiction(contradictions));
+    }
     let Identities::Minted { mint } = &spec.identities else {
         return Err(FleetError::Contradiction(vec![
             "only a minted fleet has a list of its own (--mint-ca); for a folder there is `certs-gen crl`".to_owned(),
@@ -302,7 +306,7 @@ pub fn revocation_list(
     let now = OffsetDateTime::now_utc();
     let issuer = Issuer::read(mint, keys, now)?;
     let mint = Mint::new(issuer, KeyMix::default(), seed, keys, now).map_err(FleetError::Issuer)?;
-    let numbers = (0..devices).filter(|number| {
+    let numbers = (0..devices.unwrap_or_default()).filter(|number| {
         let fault = spec.bad.of(*number, seed).and_then(|at| faults.get(at));
         fault.is_some_and(is_revoked)
     });

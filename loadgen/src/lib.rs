@@ -39,7 +39,7 @@ pub mod upstream;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-pub use drive::{RunError, Stop, StopHandle, open_fleet, stop_channel};
+pub use drive::{RunError, Stop, StopHandle, open_fleet, revocation_list, stop_channel};
 pub use fleet::Fleet;
 pub use plan::Plan;
 pub use report::RunResult;

@@ -14,6 +14,7 @@ use crate::counts::GatewayCounts;
 fn run() -> RunResult {
     let target = Target::parse("https://127.0.0.1:8443").unwrap();
     let measurement = Measurement {
+        load_started_at: SystemTime::UNIX_EPOCH,
         started_at: SystemTime::UNIX_EPOCH,
         window: Duration::from_secs(8),
         recorder: Recorder::new(),
@@ -23,6 +24,7 @@ fn run() -> RunResult {
         series: Vec::new(),
         open_at_end: 0,
         devices: 2000,
+        faults: Vec::new(),
         shards: 1,
         unprepared: 0,
         health: Health::default(),

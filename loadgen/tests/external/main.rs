@@ -1,6 +1,6 @@
 //! Against other people's servers: their own counters must agree with the generator's, exactly, whatever the mix.
 //!
-//! Needs `nginx` and `haproxy` in the path.
+//! Needs `nginx`, `haproxy` and `openssl` in the path.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -8,6 +8,7 @@
     reason = "the whole target is a test: a panic is its way to fail"
 )]
 
+mod fleets;
 mod haproxy;
 mod mixes;
 mod nginx;

@@ -11,8 +11,8 @@ use std::process::Command;
 use crate::mixes::{self, Counted, Fleets, LOSSY, MIXES};
 use crate::process::{Running, free_address, hole, wait_for};
 
-struct Nginx {
-    tls: SocketAddr,
+pub(crate) struct Nginx {
+    pub(crate) tls: SocketAddr,
     status: SocketAddr,
     log: PathBuf,
     /// How often its status page was asked: a connection each.
@@ -21,7 +21,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    fn start(folder: &Path) -> Nginx {
+    pub(crate) fn start(folder: &Path) -> Nginx {
         let (tls, status, hole) = (free_address(), free_address(), hole());
         let here = folder.display();
         let configuration = format!(
