@@ -263,6 +263,7 @@ struct Line<T> {
     waiters: VecDeque<Waiter<T>>,
     /// While the newest go first: since when nothing has said that more come than can be served.
     too_much: Option<Duration>,
+    pace: Pace,
 }
 
 /// The newest go first for this long after the last sign that not all can be served.
@@ -273,6 +274,7 @@ impl<T> Default for Line<T> {
         Self {
             waiters: VecDeque::new(),
             too_much: None,
+            pace: Pace::default(),
         }
     }
 }
@@ -289,11 +291,11 @@ impl<T: Waits> Line<T> {
             if waiter.who.has_left() {
                 continue;
             }
-            return Some(if self.newest_first() && waiter.is_late(now, limits) {
-                Next::TooLate(waiter.who)
-            } else {
-                waiter.turn(kind, now)
-            });
+            if self.newest_first() && waiter.is_late(now, limits) {
+                return Some(Next::TooLate(waiter.who));
+            }
+            self.pace.turn(now, self.waiters.is_empty());
+            return Some(waiter.turn(kind, now));
         }
     }
 
@@ -305,17 +307,21 @@ impl<T: Waits> Line<T> {
         self.too_much = Some(now);
     }
 
-    /// The one who has waited longest says whether first come, first served can still be kept. Back to it only when nearly
-    /// all who waited are gone, and for a while: whoever is left over is as good as lost in either order, and those who leave
-    /// make the queue look short.
+    /// The one who has waited longest says whether first come, first served can still be kept, unless all who wait can be
+    /// served soon: somebody whom newer ones overtook is then no sign that too many come. Back to it only after a while:
+    /// those who leave make the queue look short.
     fn choose_order(&mut self, now: Duration, limits: Limits) {
         self.skip_who_left();
         let waited = self
             .waiters
             .front()
             .map_or(Duration::ZERO, |waiter| now.saturating_sub(waiter.queued));
+        let all_are_served_soon = self
+            .pace
+            .time_for(self.waiters.len())
+            .is_some_and(|time| time <= limits.newest_first_after);
         let is_over = |since: Duration| now.saturating_sub(since) > RELIEF;
-        if waited > limits.newest_first_after {
+        if waited > limits.newest_first_after && !all_are_served_soon {
             self.is_too_much(now);
         } else if self.too_much.is_some_and(is_over) {
             self.too_much = None;
@@ -349,6 +355,34 @@ impl<T: Waits> Line<T> {
         } else {
             None
         }
+    }
+}
+
+/// How long it is from one turn to the next while somebody waits, whatever else is done in between.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The last turn, if somebody else waited when it was given.
+    last: Option<Duration>,
+    between: Option<Duration>,
+}
+
+impl Pace {
+    fn turn(&mut self, now: Duration, is_last: bool) {
+        if let Some(last) = self.last {
+            let took = now.saturating_sub(last);
+            // A moving average over some thirty turns.
+            self.between = Some(
+                self.between
+                    .map_or(took, |lately| (lately * 31 + took) / 32),
+            );
+        }
+        self.last = (!is_last).then_some(now);
+    }
+
+    /// For `turns` turns; `None` where nobody has had to wait so far.
+    fn time_for(&self, turns: usize) -> Option<Duration> {
+        let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+        Some(self.between?.saturating_mul(turns))
     }
 }
 

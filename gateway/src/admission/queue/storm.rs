@@ -23,6 +23,8 @@ const SHED_AT_ONCE: usize = 8;
 struct Storm {
     /// Arrivals in a second, in capacities.
     offered: f64,
+    /// Instead: so many devices, all at once, each of which comes again when it has been served.
+    fleet: Option<usize>,
     lasts: Duration,
     /// There and back, of every device with an even number, and of the others.
     away: [Duration; 2],
@@ -38,6 +40,7 @@ impl Default for Storm {
     fn default() -> Self {
         Self {
             offered: 2.0,
+            fleet: None,
             lasts: Duration::from_secs(20),
             away: [Duration::from_millis(60); 2],
             patience: [Duration::from_millis(1500); 2],
@@ -55,6 +58,8 @@ struct Came {
     served: u32,
     shed: u32,
     gave_up: u32,
+    /// When the last one was shed, or gave up.
+    last_lost: Duration,
     /// The longest from arrival to being served.
     slowest: Duration,
     /// Served in each second.
@@ -143,6 +148,10 @@ fn run(storm: Storm) -> Came {
 impl Simulation {
     /// Arrivals at random and independent of each other.
     fn arrivals(&mut self) {
+        if let Some(fleet) = self.storm.fleet {
+            (0..fleet).for_each(|_| self.arrives(Duration::ZERO));
+            return;
+        }
         let mut random = self.storm.seed;
         let mut at = Duration::ZERO;
         loop {
@@ -156,14 +165,18 @@ impl Simulation {
             if at >= self.storm.lasts {
                 return;
             }
-            let device = self.devices.len();
-            self.devices.push(Device {
-                arrived: at,
-                stage: Rc::new(Cell::new(Stage::Connecting)),
-            });
-            self.schedule(at, Event::Arrives(device));
-            self.schedule(at + self.storm.patience[device % 2], Event::GivesUp(device));
+            self.arrives(at);
         }
+    }
+
+    fn arrives(&mut self, at: Duration) {
+        let device = self.devices.len();
+        self.devices.push(Device {
+            arrived: at,
+            stage: Rc::new(Cell::new(Stage::Connecting)),
+        });
+        self.schedule(at, Event::Arrives(device));
+        self.schedule(at + self.storm.patience[device % 2], Event::GivesUp(device));
     }
 
     fn schedule(&mut self, at: Duration, event: Event) {
@@ -195,6 +208,7 @@ impl Simulation {
                     return;
                 }
                 self.came.gave_up += 1;
+                self.came.last_lost = now;
                 self.devices[device].stage.set(Stage::Gone);
                 let arrived = self.devices[device].arrived;
                 match stage {
@@ -215,6 +229,9 @@ impl Simulation {
                     self.came.slowest = self.came.slowest.max(took);
                     if let Some(second) = self.came.by_second.get_mut(now.as_secs() as usize) {
                         *second += 1;
+                    }
+                    if self.storm.fleet.is_some() && now < self.storm.lasts {
+                        self.arrives(now);
                     }
                 }
             }
@@ -253,6 +270,7 @@ impl Simulation {
     fn shed(&mut self, waiter: &Waiter) -> Duration {
         waiter.1.set(Stage::Gone);
         self.came.shed += 1;
+        self.came.last_lost = self.now;
         SHED
     }
 
@@ -341,6 +359,22 @@ fn a_burst_that_can_be_served_is_served_whole() {
         });
         assert_eq!((came.shed, came.gave_up), (0, 0), "{came:?}");
         assert_eq!(came.served, came.arrived);
+    }
+}
+
+#[test]
+fn a_fleet_that_can_be_served_in_its_order_is_again() {
+    // All at once they wait longer than is kept in order, and some in vain. From then on there are just so many as can be served.
+    for (away, backlog) in [(NEAR, 0.15), (HALF_FAR, 0.15), (NEAR, 0.05)] {
+        let journey = 3.0 * (away[0] + away[1]).as_secs_f64() / 2.0;
+        let storm = Storm {
+            fleet: Some((CAPACITY * (journey + backlog)) as usize),
+            away,
+            ..Storm::default()
+        };
+        let came = run(storm);
+        assert!(came.last_lost < millis(3_000), "{came:?} in {storm:?}");
+        assert!(came.goodput() > 0.95, "{}", came.goodput());
     }
 }
 
