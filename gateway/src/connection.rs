@@ -17,19 +17,20 @@ use crate::handshake::{self, Report, Start, kind_of_hello};
 use crate::limits::{self, SourceSlot};
 use crate::listener::Accepted;
 use crate::metrics::Listener;
-use crate::serve::{self, Served};
+use crate::serve::{self, Served, Serving};
 use crate::tls::hello::{ClientHello, FirstFlight, first_flight};
 use crate::worker::Worker;
 
-/// Takes a connection from accept to close. Whatever goes wrong ends this connection only, and is counted once.
-pub(crate) async fn run(worker: Rc<Worker>, listener: usize, accepted: Accepted) {
-    if let Some((admitted, guards)) = admit(&worker, listener, accepted) {
+/// Takes a connection from accept to close, in a task of its own. Whatever goes wrong ends this connection only, and is
+/// counted once.
+pub(crate) fn run(worker: &Rc<Worker>, listener: usize, accepted: Accepted) {
+    if let Some((admitted, guards)) = admit(worker, listener, accepted) {
         let start = Start {
             admitted,
             received: Vec::new(),
             turn: None,
         };
-        go_on(worker, listener, start, guards).await;
+        spawn(worker, listener, start, guards);
     }
 }
 
@@ -81,8 +82,7 @@ fn begin(worker: &Rc<Worker>, parked: Parked, turn: Option<Turn>) {
         received: parked.received,
         turn,
     };
-    let connection = go_on(Rc::clone(worker), parked.listener, start, parked.guards);
-    tokio::task::spawn_local(connection);
+    spawn(worker, parked.listener, start, parked.guards);
 }
 
 fn admit(worker: &Worker, listener: usize, accepted: Accepted) -> Option<(Admitted, Guards)> {
@@ -122,28 +122,51 @@ fn log_shed(worker: &Worker, listener: &Listener, peer: SocketAddr, reason: &'st
     }
 }
 
-async fn go_on(worker: Rc<Worker>, listener: usize, start: Start, guards: Guards) {
-    let metrics = Arc::clone(worker.metrics());
-    let Some(counted) = metrics.listener(listener) else {
-        return;
-    };
-    let peer = start.admitted.peer();
-    // What leads to a served connection is far larger than one; boxed, it is freed before serving starts.
-    let Some(served) = Box::pin(establish(worker, listener, counted, start, &guards.slot)).await
-    else {
-        return;
-    };
-    let span = tracing::debug_span!("connection", %peer, device = served.device_id());
+/// What leads to a served connection is far larger than one, and what serves it is made when it is there: the task holds
+/// whichever there is at the moment in a box, and little else.
+fn spawn(worker: &Rc<Worker>, listener: usize, start: Start, guards: Guards) {
+    let Guards { open, slot } = guards;
+    let established = Box::pin(establish(Rc::clone(worker), listener, start, slot));
+    tokio::task::spawn_local(async move {
+        let _open = open;
+        if let Some((serving, _slot)) = established.await {
+            serving.await;
+        }
+    });
+}
+
+/// Serving `served` to its end, and telling of it then.
+fn serve(served: Served, peer: SocketAddr) -> Serving {
     let origin = served.origin();
-    let logged = log_of(&origin.worker, Event::Connection).map(|log| (log, origin));
-    serve::connection(served).instrument(span).await;
-    if let Some((log, origin)) = logged {
-        log.log(true, || record_of(&origin));
+    let log = log_of(&origin.worker, Event::Connection);
+    let span = tracing::debug_span!("connection", %peer, device = served.device_id());
+    let serving = serve::connection(served);
+    match (log, span.is_disabled()) {
+        (None, true) => serving,
+        (log, _) => Box::pin(async move {
+            serving.instrument(span).await;
+            if let Some(log) = log {
+                log.log(true, || record_of(&origin));
+            }
+        }),
     }
 }
 
-/// From the first byte of the handshake to a connection that may be served; `None` where it came to nothing.
+/// From the first byte of the handshake to a connection that is about to be served; `None` where it came to nothing.
 async fn establish(
+    worker: Rc<Worker>,
+    listener: usize,
+    start: Start,
+    slot: SourceSlot,
+) -> Option<(Serving, SourceSlot)> {
+    let metrics = Arc::clone(worker.metrics());
+    let counted = metrics.listener(listener)?;
+    let peer = start.admitted.peer();
+    let served = authorized(worker, listener, counted, start, &slot).await?;
+    Some((serve(served, peer), slot))
+}
+
+async fn authorized(
     worker: Rc<Worker>,
     listener: usize,
     counted: &Listener,

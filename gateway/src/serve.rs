@@ -48,7 +48,8 @@ pub struct Settings {
 
 /// A connection that is ready to be served. Making one takes a [`Permit`].
 pub(crate) struct Served {
-    stream: TlsStream,
+    /// Boxed, because it is handed from future to future, each of which would have room for it for as long as it lives.
+    stream: Box<TlsStream>,
     is_h2: bool,
     server_name: Option<Box<str>>,
     origin: Rc<Origin>,
@@ -76,7 +77,7 @@ impl Served {
             .live()
             .enter(identity, facts, Rc::clone(&activity), seat);
         Self {
-            stream,
+            stream: Box::new(stream),
             is_h2,
             server_name,
             origin: Rc::new(Origin {
@@ -135,10 +136,13 @@ impl Served {
     }
 }
 
+/// A connection that is served.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Serves `served` to its end.
 ///
 /// Each protocol's future is boxed by itself, so that none is as large as the largest.
-pub(crate) fn connection(served: Served) -> Pin<Box<dyn Future<Output = ()>>> {
+pub(crate) fn connection(served: Served) -> Serving {
     let (protocol, settings) = {
         let snapshot = served.origin.worker.snapshot();
         let protocol = snapshot.protocol(served.origin.listener);
@@ -161,14 +165,8 @@ pub(crate) fn connection(served: Served) -> Pin<Box<dyn Future<Output = ()>>> {
         ..
     } = served;
     if is_h2 {
-        Box::pin(async move {
-            let _slot = slot;
-            http2::serve(stream, origin, settings).await;
-        })
+        Box::pin(http2::serve(stream, origin, settings, slot))
     } else {
-        Box::pin(async move {
-            let _slot = slot;
-            http1::serve(stream, origin, settings).await;
-        })
+        Box::pin(http1::serve(stream, origin, settings, slot))
     }
 }

@@ -341,7 +341,7 @@ async fn accept(worker: Rc<Worker>, index: usize, listener: TcpListener) -> TcpL
 async fn accept_the_rest(worker: &Rc<Worker>, index: usize, listener: TcpListener) {
     while let Ok(Ok((tcp, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
         let accepted = listener::Accepted::new(tcp, peer, clock::now());
-        tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
+        connection::run(worker, index, accepted);
     }
 }
 
@@ -355,7 +355,7 @@ async fn accept_next(worker: &Rc<Worker>, index: usize, listener: &TcpListener) 
         listener::set_backlog(listener, listener::BACKLOG);
     }
     let accepted = listener::accept(listener).await;
-    tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
+    connection::run(worker, index, accepted);
 }
 
 /// Accepts who waits, and lets the others gather for a moment: together they cost less.
@@ -372,7 +372,7 @@ async fn accept_in_storm(worker: &Rc<Worker>, index: usize, listener: &TcpListen
         };
         if nth == 0 {
             // It is noticed when these give up, and so how patient devices are.
-            tokio::task::spawn_local(connection::run(Rc::clone(worker), index, accepted));
+            connection::run(worker, index, accepted);
         } else {
             connection::park(worker, index, accepted);
         }

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::service_fn;
 
+use crate::admission::Slot;
 use crate::drain::Leave;
 use crate::forward::body::ResponseBody;
 use crate::forward::{Origin, forward, log_unanswerable};
@@ -49,7 +50,13 @@ enum Outcome {
     Quiet,
 }
 
-pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+/// `_slot` counts the connection as open until it ends.
+pub(super) async fn serve(
+    mut stream: Box<TlsStream>,
+    origin: Rc<Origin>,
+    settings: Settings,
+    _slot: Slot,
+) {
     let leave = origin.worker.drain().leave();
     loop {
         // Boxed: what an awake connection needs is freed before the connection rests; and below, what ends one is not made
@@ -60,7 +67,7 @@ pub(super) async fn serve(mut stream: TlsStream, origin: Rc<Origin>, settings: S
             let Upgraded { io, leftover, .. } = *upgraded;
             origin.place.facts().speaks(Spoken::WebSocket);
             let (ahead, idle_timeout) = (leftover.to_vec(), settings.websocket_idle_timeout);
-            return Box::pin(joined::serve(stream, io, ahead, &origin, idle_timeout)).await;
+            return Box::pin(joined::serve(*stream, io, ahead, &origin, idle_timeout)).await;
         }
         match outcome {
             // In a drain the next request may be under way; a reset would hide that it was not looked at.
@@ -96,11 +103,11 @@ async fn answer(
 
 /// Serves `stream` until it ends or has been quiet for a while, and gives it back with what was read too early.
 async fn awake(
-    stream: TlsStream,
+    stream: Box<TlsStream>,
     origin: &Rc<Origin>,
     leave: &Leave<'_>,
     settings: Settings,
-) -> (TlsStream, Outcome) {
+) -> (Box<TlsStream>, Outcome) {
     let service = service_fn(|request: Request<Incoming>| answer(origin, leave, request));
     let mut connection = builder(settings).serve_connection(stream, service);
     let outcome = drive(&mut connection, origin, leave, settings).await;
@@ -112,7 +119,7 @@ async fn awake(
 
 /// Drives hyper until the connection ends or has been quiet for a while.
 async fn drive<S>(
-    connection: &mut Connection<TlsStream, S>,
+    connection: &mut Connection<Box<TlsStream>, S>,
     origin: &Origin,
     leave: &Leave<'_>,
     settings: Settings,

@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use between::Between;
 use ledger::Ledger;
 
+use crate::admission::Slot;
 use crate::clock;
 use crate::drain::Leave;
 use crate::forward::{Origin, forward};
@@ -38,7 +39,13 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long a device may take to acknowledge that its idle connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(stream: TlsStream, origin: Rc<Origin>, settings: Settings) {
+/// `_slot` counts the connection as open until it ends.
+pub(super) async fn serve(
+    stream: Box<TlsStream>,
+    origin: Rc<Origin>,
+    settings: Settings,
+    _slot: Slot,
+) {
     origin.activity.multiplex();
     let leave = origin.worker.drain().leave();
     let mut between = Between::first(stream);
@@ -74,7 +81,7 @@ async fn awake(
     leave: &Leave<'_>,
     settings: Settings,
     end: End,
-) -> Option<(TlsStream, Ledger)> {
+) -> Option<(Box<TlsStream>, Ledger)> {
     let service = service_fn(|request: Request<Incoming>| forward(Rc::clone(origin), request));
     let mut connection = Box::pin(builder(settings).serve_connection(between.clone(), service));
     let mut watchdog = Watchdog::new(Rc::clone(&origin.activity), settings, Quiet::Asks);

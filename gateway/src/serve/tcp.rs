@@ -77,7 +77,7 @@ pub(super) async fn serve(served: Served, settings: &Settings) {
     match opened {
         Ok((opened, in_flight)) => {
             let Dialled { stream, open } = opened;
-            let (device, idle_timeout) = (served.stream, settings.idle_timeout);
+            let (device, idle_timeout) = (*served.stream, settings.idle_timeout);
             joined::serve(device, stream, Vec::new(), &served.origin, idle_timeout).await;
             drop((open, in_flight));
         }

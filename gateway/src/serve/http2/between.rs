@@ -28,7 +28,7 @@ pub(super) struct Between(Rc<RefCell<Lines>>);
 
 /// Both directions of a connection.
 struct Lines {
-    stream: TlsStream,
+    stream: Box<TlsStream>,
     ledger: Ledger,
     arriving: Scanner,
     leaving: Scanner,
@@ -58,7 +58,7 @@ struct KeptBack {
 
 impl Between {
     /// A connection with a device that has said nothing yet.
-    pub(super) fn first(stream: TlsStream) -> Self {
+    pub(super) fn first(stream: Box<TlsStream>) -> Self {
         Self::new(
             stream,
             Ledger::new(),
@@ -68,7 +68,7 @@ impl Between {
     }
 
     /// A connection with a device whose server was dropped. `window` is the receive window of connections.
-    pub(super) fn again(stream: TlsStream, ledger: Ledger, window: u32) -> Self {
+    pub(super) fn again(stream: Box<TlsStream>, ledger: Ledger, window: u32) -> Self {
         let kept_back = KeptBack {
             settings: true,
             acknowledgement: true,
@@ -84,7 +84,7 @@ impl Between {
         between
     }
 
-    fn new(stream: TlsStream, ledger: Ledger, arriving: Scanner, kept_back: KeptBack) -> Self {
+    fn new(stream: Box<TlsStream>, ledger: Ledger, arriving: Scanner, kept_back: KeptBack) -> Self {
         Self(Rc::new(RefCell::new(Lines {
             stream,
             ledger,
@@ -116,7 +116,7 @@ impl Between {
     }
 
     /// The stream and the ledger, once hyper's connection is gone; `None` while it is not.
-    pub(super) fn into_parts(self) -> Option<(TlsStream, Ledger)> {
+    pub(super) fn into_parts(self) -> Option<(Box<TlsStream>, Ledger)> {
         let lines = Rc::into_inner(self.0)?.into_inner();
         Some((lines.stream, lines.ledger))
     }
