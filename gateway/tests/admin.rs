@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use support::message::Message;
 use support::pki::authority;
 use support::program::{Program, gateway};
+use support::upstream::ok;
 use support::{Connection, Device, Pki, Setup, Upstream, eventually};
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -31,9 +32,12 @@ struct Running {
 impl Running {
     /// With these further keys of `[admin]`, and sections.
     fn start(admin: &str) -> Self {
+        Self::before(Upstream::ok(), admin)
+    }
+
+    fn before(upstream: Upstream, admin: &str) -> Self {
         let pki = Pki::new();
         pki.write("token", &format!("{TOKEN}\n"));
-        let upstream = Upstream::ok();
         let mut setup = Setup::new(upstream.address());
         setup.workers = 2;
         setup.more = format!("[admin]\naddress = \"127.0.0.1:0\"\n{admin}\n");
@@ -224,6 +228,23 @@ fn an_operator_disconnects_a_device_a_certificate_or_a_connection() {
         counters.get("gateway_connections_ended_total{reason=\"disconnected\"}"),
         6
     );
+}
+
+#[test]
+fn a_disconnected_device_that_does_not_read_is_not_waited_for() {
+    // More than the sockets between them hold.
+    let upstream = Upstream::answering(|_| ok(&"x".repeat(32 * 1024 * 1024)));
+    let running = Running::before(upstream, "");
+    let device = Device::new(&running.pki, Some(&running.pki.device("device-000001")));
+    let mut connection = device.connect(running.program.devices());
+    connection.send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    connection.exactly(1);
+    let order = json!({ "device_id": "device-000001" });
+    running.order("POST", "/disconnect", &order);
+    eventually("the connection to be gone", || {
+        let open = "gateway_connections_open{listener=\"devices\"}";
+        (running.program.counters().get(open) == 0).then_some(())
+    });
 }
 
 #[test]

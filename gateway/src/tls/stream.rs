@@ -24,6 +24,9 @@ use crate::clock;
 use crate::serve::activity::Activity;
 use crate::tls::records::{MAX_PLAINTEXT, Records};
 
+/// How long a device may take to read the end of its connection.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Room for one record of the largest size, and for what came with it.
 const SCRATCH: usize = 32 * 1024;
 
@@ -202,7 +205,6 @@ impl TlsStream {
 
     /// Gives a device that is still sending a moment to read the last answer, for the same reason.
     pub async fn linger(mut self) {
-        const MOMENT: Duration = Duration::from_secs(1);
         let _ = tokio::time::timeout(MOMENT, self.read_to_the_end(usize::MAX)).await;
     }
 
@@ -217,18 +219,23 @@ impl TlsStream {
         }
     }
 
-    /// Ends a connection in order: close_notify, then the end of the TCP stream.
+    /// Ends a connection in order: close_notify, then the end of the TCP stream. A device that does not read is not waited for.
     pub async fn close(mut self) {
-        let _ = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
+        self.shut_down().await;
     }
 
     /// Ends a connection in order while the device may be sending: it sees the end, not a reset, and knows by that that
     /// nothing was done with what it sent.
     pub async fn close_and_linger(mut self) {
-        let ended = std::future::poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
-        if ended.is_ok() {
+        if self.shut_down().await {
             self.linger().await;
         }
+    }
+
+    /// Whether it came to the end in time.
+    async fn shut_down(&mut self) -> bool {
+        let ending = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_shutdown(cx));
+        matches!(tokio::time::timeout(MOMENT, ending).await, Ok(Ok(())))
     }
 
     /// Puts back application data that was read too early.
