@@ -4,7 +4,7 @@
 
 mod html;
 mod operation;
-mod report;
+pub(crate) mod report;
 pub(crate) mod running;
 pub(crate) mod server;
 mod text;
@@ -97,32 +97,44 @@ impl Arguments {
             program: std::env::current_exe()?,
             version: gateway::cli::VERSION.to_owned(),
         }];
-        let mut missing = Vec::new();
-        for server in Server::PEERS {
-            if !self.peers.contains(&server) {
-                continue;
-            }
-            let named = self.envoy.clone().filter(|_| server == Server::Envoy);
-            let lacks = |why: &str| Missing {
-                server,
-                why: why.to_owned(),
-                how_to_install: server.how_to_install().to_owned(),
-            };
-            let Some(program) = named.or_else(|| server.find()) else {
-                missing.push(lacks("not found on this machine"));
-                continue;
-            };
-            match server.version(&program) {
-                Some(version) => installed.push(Installed {
-                    server,
-                    program: std::path::absolute(program)?,
-                    version,
-                }),
-                None => missing.push(lacks(&format!("{} cannot be run", program.display()))),
-            }
-        }
+        let (peers, missing) = find_peers(&self.peers, self.envoy.as_deref())?;
+        installed.extend(peers);
         Ok((installed, missing))
     }
+}
+
+/// Each peer that is wanted: here, or missing. `envoy` is Envoy's program, where it is named.
+pub(crate) fn find_peers(
+    wanted: &[Server],
+    envoy: Option<&Path>,
+) -> anyhow::Result<(Vec<Installed>, Vec<Missing>)> {
+    let (mut installed, mut missing) = (Vec::new(), Vec::new());
+    for server in Server::PEERS {
+        if !wanted.contains(&server) {
+            continue;
+        }
+        let named = envoy
+            .filter(|_| server == Server::Envoy)
+            .map(Path::to_owned);
+        let lacks = |why: &str| Missing {
+            server,
+            why: why.to_owned(),
+            how_to_install: server.how_to_install().to_owned(),
+        };
+        let Some(program) = named.or_else(|| server.find()) else {
+            missing.push(lacks("not found on this machine"));
+            continue;
+        };
+        match server.version(&program) {
+            Some(version) => installed.push(Installed {
+                server,
+                program: std::path::absolute(program)?,
+                version,
+            }),
+            None => missing.push(lacks(&format!("{} cannot be run", program.display()))),
+        }
+    }
+    Ok((installed, missing))
 }
 
 /// Runs the comparison, prints its table, writes its report.

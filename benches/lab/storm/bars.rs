@@ -115,7 +115,12 @@ fn of_burst(phase: &Phase, judged: bool) -> [Bar; 2] {
     };
     [
         bar("served", phase.served, Side::AtLeast, phase.intended as f64),
-        bar("shed", phase.gateway.shed, Side::AtMost, 0.0),
+        bar(
+            "shed",
+            phase.gateway.map_or(0, |counts| counts.shed),
+            Side::AtMost,
+            0.0,
+        ),
     ]
 }
 
@@ -162,7 +167,13 @@ mod tests {
             missed(|findings| findings.held[1].resident_bytes += 50_000_000).contains("memory")
         );
         assert!(missed(|findings| fixture::burst(findings).served -= 1).contains("served"));
-        assert!(missed(|findings| fixture::burst(findings).gateway.shed = 1).contains("shed"));
+        assert!(
+            missed(|findings| {
+                let counts = &mut fixture::burst(findings).gateway;
+                counts.as_mut().unwrap().shed = 1;
+            })
+            .contains("shed")
+        );
     }
 
     #[test]

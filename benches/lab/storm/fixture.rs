@@ -5,10 +5,13 @@ use std::time::Duration;
 use loadgen::measure::Verdict;
 
 use super::choices::{Choices, FACTORS, Where};
+use super::peers::PeerStorm;
 use super::phase::{Kind, Phase};
 use super::report::{Findings, Held, Report};
 use super::waiting::Waiting;
 use crate::circumstances;
+use crate::compare::report::Missing;
+use crate::compare::server::Server;
 use crate::counts::GatewayCounts;
 
 /// Those of a thorough run.
@@ -50,7 +53,7 @@ fn phase(kind: Kind, place: Where, intended: u64, served: u64) -> Phase {
             lag_p99_ms: Some(1.0),
         },
         recovery_seconds: Some(0.25),
-        gateway: GatewayCounts::default(),
+        gateway: Some(GatewayCounts::default()),
         resident_bytes: 40_000_000,
         verdict: Verdict::Valid,
         reasons: Vec::new(),
@@ -84,6 +87,31 @@ pub(super) fn findings() -> Findings {
         },
         phases,
         held: [held(20_000_000), held(41_000_000)],
+        peers: vec![peer()],
+        missing_peers: vec![Missing {
+            server: Server::Envoy,
+            why: "not found on this machine".to_owned(),
+            how_to_install: "somehow".to_owned(),
+        }],
+    }
+}
+
+/// A server that serves next to nobody when twice as many come as it can serve.
+fn peer() -> PeerStorm {
+    let of = |kind, intended, served, share| Phase {
+        share,
+        gateway: None,
+        ..phase(kind, Where::Near, intended, served)
+    };
+    PeerStorm {
+        server: Server::Nginx,
+        version: "nginx/1.22.1".to_owned(),
+        quota: true,
+        quiet: Waiting::default(),
+        phases: vec![
+            of(Kind::Capacity, 900, 900, None),
+            of(Kind::Storm(2.0), 1800, 162, Some(0.18)),
+        ],
     }
 }
 

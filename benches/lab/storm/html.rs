@@ -1,6 +1,6 @@
 //! The report as a page.
 
-use super::phase::Kind;
+use super::phase::{Kind, Phase};
 use super::report::Report;
 use super::text;
 use crate::bar;
@@ -15,6 +15,7 @@ pub(super) fn render(report: &Report) -> String {
         header(report),
         verdicts(report),
         loads(report),
+        peers(report),
         method(report),
         page::section(
             "This machine",
@@ -71,6 +72,48 @@ fn loads(report: &Report) -> String {
         "Who is served",
         &(page::figure(caption, |width| {
             bars::draw(width, "Devices served per second", "/s", &plots)
+        }) + &page::table(&text::PHASES, &rows)),
+    )
+}
+
+/// Everybody's first storm side by side, as shares of what each can serve; nothing where no other server was asked.
+fn peers(report: &Report) -> String {
+    let findings = &report.findings;
+    if findings.peers.is_empty() {
+        return String::new();
+    }
+    let is_first = |phase: &&Phase| matches!(phase.kind, Kind::Storm(_));
+    let own = findings.phases.iter().find(is_first);
+    let own = own.map(|phase| (format!("Fleetgate: {}", phase.title()), phase));
+    let others = findings
+        .phases_of_peers()
+        .filter(|(_, phase)| is_first(phase))
+        .map(|(peer, phase)| (peer.title(phase), phase));
+    let plots: Vec<Bar> = own
+        .into_iter()
+        .chain(others)
+        .enumerate()
+        .map(|(index, (label, phase))| Bar {
+            label,
+            value: phase.share.map(|share| share * 100.0),
+            colour: usize::from(index > 0),
+        })
+        .collect();
+    let rows: Vec<_> = findings
+        .phases_of_peers()
+        .map(|(peer, phase)| {
+            let mut row = text::row(phase);
+            if let Some(title) = row.first_mut() {
+                *title = format!("{} ({})", peer.title(phase), peer.version);
+            }
+            row
+        })
+        .collect();
+    let caption = "Devices served per second in a storm of twice what each server can serve, as a share of that.";
+    page::section(
+        "The same storm against others",
+        &(page::figure(caption, |width| {
+            bars::draw(width, "Goodput as a share of capacity", "%", &plots)
         }) + &page::table(&text::PHASES, &rows)),
     )
 }
@@ -144,6 +187,8 @@ mod tests {
             "5 × capacity, half of them 300 ms away",
             "A &lt;fast&gt; processor",
             "<svg",
+            "The same storm against others",
+            "nginx: 2 × capacity, devices 60 ms away (nginx/1.22.1)",
         ] {
             assert!(html.contains(expected), "{expected}");
         }

@@ -72,9 +72,10 @@ pub(crate) struct Phase {
     pub(crate) established: Waiting,
     /// From its end until those were as in the quiet again, or until nobody looked any more.
     pub(crate) recovery_seconds: Option<f64>,
-    /// What the gateway counted from its beginning until everybody had gone.
-    pub(crate) gateway: GatewayCounts,
-    /// Resident memory of the gateway afterwards.
+    /// What the gateway counted from its beginning until everybody had gone; `None` of another server.
+    #[serde(default)]
+    pub(crate) gateway: Option<GatewayCounts>,
+    /// Resident memory of the gateway afterwards; of another server nothing.
     pub(crate) resident_bytes: u64,
     /// Whether the generator could keep up.
     pub(crate) verdict: Verdict,
@@ -134,7 +135,7 @@ impl Phase {
             errors: run.errors.clone(),
             established: Waiting::default(),
             recovery_seconds: None,
-            gateway: GatewayCounts::default(),
+            gateway: None,
             resident_bytes: 0,
             verdict,
             reasons,

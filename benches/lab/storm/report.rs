@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::bars;
 use super::choices::Choices;
+use super::peers::PeerStorm;
 use super::phase::Phase;
 use super::waiting::Waiting;
 use crate::bar::Bar;
 use crate::circumstances::Circumstances;
+use crate::compare::report::Missing;
 
 /// Name and version of the schema.
 pub(crate) const SCHEMA: &str = "lab.storm/1";
@@ -51,6 +53,21 @@ pub(crate) struct Findings {
     pub(crate) phases: Vec<Phase>,
     /// What the gateway held before the storms and when everybody had gone.
     pub(crate) held: [Held; 2],
+    /// The first storm against other servers.
+    #[serde(default)]
+    pub(crate) peers: Vec<PeerStorm>,
+    /// Those that were asked for and are not here.
+    #[serde(default)]
+    pub(crate) missing_peers: Vec<Missing>,
+}
+
+impl Findings {
+    /// Every load on a peer.
+    pub(super) fn phases_of_peers(&self) -> impl Iterator<Item = (&PeerStorm, &Phase)> {
+        self.peers
+            .iter()
+            .flat_map(|peer| peer.phases.iter().map(move |phase| (peer, phase)))
+    }
 }
 
 /// What a gateway holds.
@@ -72,20 +89,21 @@ impl Report {
         findings: Findings,
     ) -> Report {
         let bars = bars::bars(choices, &findings);
-        let void: Vec<&Phase> = findings
-            .phases
-            .iter()
-            .filter(|phase| phase.verdict == Verdict::Void)
+        let own = findings.phases.iter().map(|phase| (phase.title(), phase));
+        let others = findings
+            .phases_of_peers()
+            .map(|(peer, phase)| (peer.title(phase), phase));
+        let mut problems: Vec<String> = own
+            .chain(others)
+            .filter(|(_, phase)| phase.verdict == Verdict::Void)
+            .map(|(title, phase)| format!("{title}: void: {}", phase.reasons.join("; ")))
             .collect();
-        let mut problems: Vec<String> = void
-            .iter()
-            .map(|phase| format!("{}: void: {}", phase.title(), phase.reasons.join("; ")))
-            .collect();
+        let void = !problems.is_empty();
         problems.extend(bars.iter().filter_map(Bar::problem));
         Report {
             schema: SCHEMA.to_owned(),
             passed: problems.is_empty(),
-            void: !void.is_empty(),
+            void,
             problems,
             notes: notes(&circumstances, choices, &findings),
             circumstances,
@@ -104,10 +122,22 @@ fn notes(circumstances: &Circumstances, choices: &Choices, findings: &Findings) 
                 .to_owned(),
         );
     }
-    for phase in &findings.phases {
+    let own = findings.phases.iter().map(|phase| (phase.title(), phase));
+    let others = findings
+        .phases_of_peers()
+        .map(|(peer, phase)| (peer.title(phase), phase));
+    for (title, phase) in own.chain(others) {
         if phase.verdict == Verdict::Suspect {
-            notes.push(format!("{}: {}.", phase.title(), phase.reasons.join("; ")));
+            notes.push(format!("{title}: {}.", phase.reasons.join("; ")));
         }
+    }
+    for peer in findings.peers.iter().filter(|peer| !peer.quota) {
+        let name = peer.server.name();
+        notes.push(format!("{name} had a whole core."));
+    }
+    for gap in &findings.missing_peers {
+        let (name, why, how) = (gap.server.name(), &gap.why, &gap.how_to_install);
+        notes.push(format!("without {name}: {why} ({how})."));
     }
     if choices.quick {
         notes.push(

@@ -25,6 +25,13 @@ pub(super) fn render(report: &Report) -> String {
     for phase in &report.findings.phases {
         phases.row(row(phase));
     }
+    for (peer, phase) in report.findings.phases_of_peers() {
+        let mut row = row(phase);
+        if let Some(title) = row.first_mut() {
+            *title = peer.title(phase);
+        }
+        phases.row(row);
+    }
     let mut bars = Table::new(&bar::HEADINGS);
     for bar in &report.bars {
         bars.row(bar.row());
@@ -70,7 +77,9 @@ pub(super) fn row(phase: &Phase) -> Vec<String> {
         format!("{}/s", plain(phase.goodput)),
         or_dash(phase.share, percent),
         milliseconds(phase.response_p99_ms),
-        count(phase.gateway.shed),
+        phase
+            .gateway
+            .map_or("-".to_owned(), |counts| count(counts.shed)),
         count(gave_up.map(|error| error.count).sum()),
         milliseconds(phase.established.p99_ms),
         or_dash(phase.recovery_seconds, |seconds| format!("{seconds:.2} s")),
@@ -95,6 +104,9 @@ mod tests {
             "6.50 ms",
             "at most 20 ms",
             "burst of 2000 at 1.5 × capacity: shed",
+            "nginx: 2 × capacity, devices 60 ms away",
+            "18.00 %",
+            "without Envoy",
             "passed",
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
