@@ -193,3 +193,58 @@ fn documentation_comes_from_the_program_itself() {
             .contains("loadgen")
     );
 }
+
+#[test]
+fn a_minted_fleet_needs_two_files_and_a_number() {
+    let server = Server::start(Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| pki::ours().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (file("intermediate-00.pem"), file("intermediate-00.key"));
+    let anchor = file("trust-anchor.pem");
+    let fleet = [
+        "--mint-ca",
+        &certificate,
+        "--mint-key",
+        &key,
+        "--ca",
+        &anchor,
+        "--devices",
+        "30",
+        "--bad",
+    ];
+    let url = server.url();
+    let run = [
+        "run",
+        "--target",
+        &url,
+        "--count",
+        "60",
+        "--connections",
+        "4",
+    ];
+    let all = [&run[..], &fleet, &["expired:20%"]].concat();
+    let (code, printed, complaint) = words(&loadgen(&all));
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(printed.contains("bad devices"), "{printed}");
+    assert!(printed.contains("refuse certificate_expired"), "{printed}");
+
+    let unknown = [&run[..], &fleet, &["misprint:1%"]].concat();
+    let (code, _, complaint) = words(&loadgen(&unknown));
+    assert_eq!(code, Some(2));
+    assert!(
+        complaint.contains("--bad misprint") && complaint.contains("not_yet_valid"),
+        "{complaint}"
+    );
+
+    let list = folder.path().join("list.pem");
+    let out = ["--out", list.to_str().unwrap()];
+    let write = [&["revocation-list"], &fleet[..], &["revoked:50%"], &out].concat();
+    assert_eq!(loadgen(&write).status.code(), Some(0));
+    let text = std::fs::read_to_string(&list).unwrap();
+    assert!(text.starts_with("-----BEGIN X509 CRL-----"), "{text}");
+    let pki = file("");
+    let of_a_folder = [&["revocation-list", "--pki", &pki], &out[..]].concat();
+    let (code, _, complaint) = words(&loadgen(&of_a_folder));
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("--mint-ca"), "{complaint}");
+}

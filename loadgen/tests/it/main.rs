@@ -11,6 +11,7 @@ mod command_line;
 mod executors;
 mod exports;
 mod fleets;
+mod folders;
 mod lateness;
 mod models;
 mod outcomes;
