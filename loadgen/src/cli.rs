@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod exports;
 mod fleet;
+mod merge;
 mod outputs;
 mod progress;
 mod report;
@@ -60,6 +61,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Compare two saved results: is a regression proven?
     Compare(compare::CompareArguments),
+    /// Join the results of a plan's segments into one.
+    Merge(merge::MergeArguments),
     /// Write the revocation list of a minted fleet's revoked devices, for the server.
     RevocationList(revocation_list::RevocationListArguments),
     /// Serve as the upstream behind a gateway under test.
@@ -81,6 +84,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::diagnose(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
         Command::RevocationList(arguments) => revocation_list::write(&arguments),
         Command::Upstream(arguments) => upstream::serve(&arguments),
         Command::Completions { shell } => {

@@ -14,6 +14,7 @@ pub mod headline;
 pub mod html;
 pub mod json;
 pub mod markdown;
+pub mod merge;
 pub mod metric;
 pub mod number;
 pub mod scenario;
@@ -72,6 +73,9 @@ pub struct RunResult {
     pub watched: Option<WatchedProcess>,
     /// What the result had to satisfy, and whether it does.
     pub thresholds: Vec<ThresholdOutcome>,
+    /// The segments of which this result was merged; empty for that of a single run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentOfRun>,
 }
 
 /// When, how long, by what.
@@ -310,6 +314,27 @@ pub struct ThresholdOutcome {
     pub value: Option<f64>,
     /// Whether it holds.
     pub holds: bool,
+}
+
+/// One of the segments of a merged result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentOfRun {
+    /// Which part of the plan it performed.
+    pub segment: Segment,
+    /// Begin of its window by its machine's clock, RFC 3339, UTC.
+    pub started_at: String,
+    /// Length of its window in seconds.
+    pub window_seconds: f64,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Its machine.
+    pub host: Host,
+    /// Its attempts.
+    pub counts: Counts,
+    /// Its successful attempts per second.
+    pub rate_per_second: f64,
+    /// The processes that it watched.
+    pub watched: Option<WatchedProcess>,
 }
 
 impl SecondOfRun {

@@ -202,7 +202,7 @@ impl RunArguments {
 /// Attempts at a time when nothing is said about it.
 const MOST_BY_DEFAULT: usize = 64;
 
-fn exit_of(result: &RunResult) -> Exit {
+pub(super) fn exit_of(result: &RunResult) -> Exit {
     if result.run.interrupted {
         Exit::Interrupted
     } else if result.validity.verdict == Verdict::Void {

@@ -77,6 +77,7 @@ impl RunResult {
                 .as_ref()
                 .map(|watched| of_watched(watched, counts.accepted, measurement.open_at_end)),
             thresholds: Vec::new(),
+            segments: Vec::new(),
         };
         result.thresholds = plan
             .thresholds
@@ -246,7 +247,7 @@ fn of_watched(watched: &Watched, operations: u64, open: u64) -> WatchedProcess {
     }
 }
 
-fn evaluate(threshold: &Threshold, result: &RunResult) -> ThresholdOutcome {
+pub(super) fn evaluate(threshold: &Threshold, result: &RunResult) -> ThresholdOutcome {
     let counts = result.counts;
     let value = match threshold.subject {
         Subject::ResponseTime(quantile) => result

@@ -14,7 +14,8 @@ use element::{Figure, definitions, document, escape, figures, list, section, tab
 
 use super::headline::found;
 use super::number::{bytes, count, percent, quantity, time};
-use super::{ErrorCount, RunResult};
+use super::scenario::ScenarioResult;
+use super::{BadDevices, ErrorCount, RunResult, SegmentOfRun};
 use crate::measure::Verdict;
 
 /// The page of a run.
@@ -57,6 +58,7 @@ pub fn page(result: &RunResult) -> String {
         );
     }
     html += &section("All quantiles", "", &phases::quantiles(result));
+    html += &parts(result);
     html += &section(
         "The machine that made the load",
         "",
@@ -295,6 +297,115 @@ fn handshakes(result: &RunResult) -> String {
         "tickets received",
     ];
     table(1, &headings, &rows)
+}
+
+/// Scenarios, bad devices and segments, where there are any to tell apart.
+fn parts(result: &RunResult) -> String {
+    let mut html = String::new();
+    if result.scenarios.len() > 1 {
+        let rows: Vec<_> = result.scenarios.iter().map(scenario).collect();
+        let headings = [
+            "scenario", "executor", "devices", "intended", "ok", "failed", "not sent", "rate",
+            "p50", "p99", "max",
+        ];
+        html += &section("Scenarios", "", &table(2, &headings, &rows));
+    }
+    if !result.bad_devices.is_empty() {
+        let rows: Vec<_> = result.bad_devices.iter().map(bad_devices).collect();
+        let headings = [
+            "fault",
+            "expected",
+            "found",
+            "devices",
+            "as expected",
+            "not refused",
+            "failed otherwise",
+        ];
+        html += &section(
+            "Bad devices",
+            "Devices whose credentials are wrong on purpose: a refusal that had to happen is a success, its absence a failure.",
+            &table(3, &headings, &rows),
+        );
+    }
+    if !result.segments.is_empty() {
+        let rows: Vec<_> = result.segments.iter().map(segment).collect();
+        let headings = [
+            "segment",
+            "verdict",
+            "began",
+            "processor",
+            "cores",
+            "window",
+            "intended",
+            "ok",
+            "failed",
+            "rate",
+        ];
+        html += &section(
+            "Segments",
+            "This result was merged from these, each of a machine of its own.",
+            &table(4, &headings, &rows),
+        );
+    }
+    html
+}
+
+fn scenario(scenario: &ScenarioResult) -> Vec<String> {
+    let counts = scenario.counts;
+    let response = scenario.metric("response_time", "all");
+    let quantile = |quantile| {
+        response
+            .and_then(|metric| metric.value(quantile))
+            .map_or("–".to_owned(), |value| time(value as f64))
+    };
+    vec![
+        scenario.name.clone(),
+        scenario.executor.clone(),
+        count(scenario.devices as u64),
+        count(counts.intended),
+        count(counts.ok),
+        count(counts.failed),
+        count(counts.overflow),
+        format!("{} /s", quantity(scenario.rate_per_second)),
+        quantile(0.5),
+        quantile(0.99),
+        quantile(1.0),
+    ]
+}
+
+fn bad_devices(bad: &BadDevices) -> Vec<String> {
+    let found: Vec<_> = bad
+        .found
+        .iter()
+        .map(|found| format!("{} {} {}", count(found.count), found.class, found.code))
+        .collect();
+    vec![
+        bad.fault.clone(),
+        match &bad.alert {
+            Some(alert) => format!("{} ({alert})", bad.expected),
+            None => bad.expected.clone(),
+        },
+        found.join(", "),
+        count(bad.devices as u64),
+        count(bad.as_expected),
+        count(bad.not_refused),
+        count(bad.failed),
+    ]
+}
+
+fn segment(segment: &SegmentOfRun) -> Vec<String> {
+    vec![
+        segment.segment.to_string(),
+        segment.verdict.name().to_owned(),
+        date(&segment.started_at),
+        segment.host.processor.clone().unwrap_or_default(),
+        segment.host.cores.to_string(),
+        time(segment.window_seconds * 1e6),
+        count(segment.counts.intended),
+        count(segment.counts.ok),
+        count(segment.counts.failed + segment.counts.overflow),
+        format!("{} /s", quantity(segment.rate_per_second)),
+    ]
 }
 
 fn watched(result: &RunResult) -> Vec<(String, String)> {

@@ -13,6 +13,7 @@ mod exports;
 mod fleets;
 mod folders;
 mod lateness;
+mod merging;
 mod models;
 mod outcomes;
 mod pki;
