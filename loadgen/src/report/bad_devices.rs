@@ -68,37 +68,102 @@ impl BadDevices {
     }
 }
 
+/// What the columns of [`rows`] are: the first three are words.
+pub(super) const HEADINGS: [&str; 7] = [
+    "fault",
+    "expected",
+    "found",
+    "devices",
+    "as expected",
+    "not refused",
+    "failed",
+];
+
+/// One row for each fault.
+pub(super) fn rows(bad: &[BadDevices]) -> Vec<Vec<String>> {
+    bad.iter()
+        .map(|fault| {
+            let expected = match &fault.alert {
+                Some(alert) => format!("{} {alert}", fault.expected),
+                None => fault.expected.clone(),
+            };
+            let found: Vec<_> = fault
+                .found
+                .iter()
+                .map(|found| format!("{} {} {}", found.count, found.class, found.code))
+                .map(|found| found.trim_end().to_owned())
+                .collect();
+            vec![
+                fault.fault.clone(),
+                expected,
+                found.join(", "),
+                fault.devices.to_string(),
+                fault.as_expected.to_string(),
+                fault.not_refused.to_string(),
+                fault.failed.to_string(),
+            ]
+        })
+        .collect()
+}
+
 /// The table for a terminal; nothing where all devices are good.
 pub(super) fn write(out: &mut String, bad: &[BadDevices]) -> fmt::Result {
-    if bad.is_empty() {
+    let headings = HEADINGS.map(str::to_owned).to_vec();
+    let rows = rows(bad);
+    if rows.is_empty() {
         return Ok(());
     }
-    writeln!(
-        out,
-        "\n{:<18}{:>9}  {:<34}{:>12}{:>13}{:>9}  found",
-        "bad devices", "devices", "expected", "as expected", "not refused", "failed"
-    )?;
-    for fault in bad {
-        let expected = match &fault.alert {
-            Some(alert) => format!("{} {alert}", fault.expected),
-            None => fault.expected.clone(),
+    writeln!(out, "\nbad devices")?;
+    for row in std::iter::once(&headings).chain(&rows) {
+        let [fault, expected, found, counts @ ..] = row.as_slice() else {
+            continue;
         };
-        let found: Vec<_> = fault
-            .found
-            .iter()
-            .map(|found| format!("{} {} {}", found.count, found.class, found.code))
-            .map(|found| found.trim_end().to_owned())
-            .collect();
-        writeln!(
-            out,
-            "{:<18}{:>9}  {expected:<34}{:>12}{:>13}{:>9}  {}",
-            fault.fault,
-            fault.devices,
-            fault.as_expected,
-            fault.not_refused,
-            fault.failed,
-            found.join(", ")
-        )?;
+        write!(out, "{fault:<26}{expected:<34}")?;
+        for count in counts {
+            write!(out, "{count:>12}")?;
+        }
+        writeln!(out, "  {found}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_and_found_are_told_apart_fault_by_fault() {
+        let fault = |name: &str, alert| measure::BadDevices {
+            fault: name.to_owned(),
+            alert,
+            devices: 7,
+        };
+        let faults = [fault("expired", Some(45)), fault("unordered_chain", None)];
+        let refusals = BTreeMap::from([
+            ((0, Some(Cause::Refused(45))), 5),
+            ((0, Some(Cause::Refused(42))), 9),
+            ((0, None), 2),
+            ((0, Some(Cause::Reset)), 1),
+        ]);
+        let bad = compare(&faults, &refusals);
+        assert_eq!(
+            (bad[0].as_expected, bad[0].not_refused, bad[0].failed),
+            (14, 2, 1)
+        );
+        let rows = rows(&bad);
+        assert_eq!(rows[0][1], "refuse certificate_expired");
+        let found = "9 refused bad_certificate, 5 refused certificate_expired, 2 served, 1 reset";
+        assert_eq!(rows[0][2], found);
+        // Those that are to be served are counted with all others.
+        assert_eq!(rows[1][1..3], ["serve", ""]);
+        let mut text = String::new();
+        write(&mut text, &bad).unwrap();
+        assert!(
+            text.contains(found) && text.contains("not refused"),
+            "{text}"
+        );
+        let mut nothing = String::new();
+        write(&mut nothing, &[]).unwrap();
+        assert!(nothing.is_empty());
+    }
 }

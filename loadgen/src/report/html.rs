@@ -12,6 +12,7 @@ mod svg;
 
 use element::{Figure, definitions, document, escape, figures, list, section, table};
 
+use super::bad_devices;
 use super::headline::found;
 use super::number::{bytes, count, percent, quantity, time};
 use super::scenario::ScenarioResult;
@@ -49,6 +50,17 @@ pub fn page(result: &RunResult) -> String {
         );
     }
     html += &section("Failures", "", &failures(result));
+    if !result.bad_devices.is_empty() {
+        html += &section(
+            "Devices that are bad on purpose",
+            "A refusal that is due is a success; that such a device is served is a failure.",
+            &table(
+                3,
+                &bad_devices::HEADINGS,
+                &bad_devices::rows(&result.bad_devices),
+            ),
+        );
+    }
     html += &section("Handshakes and resumption", "", &handshakes(result));
     if result.watched.is_some() {
         html += &section(

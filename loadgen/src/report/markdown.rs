@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::RunResult;
+use super::bad_devices;
 use super::headline::{found, shown_names, shown_quantiles};
 use super::number::{count, percent, plain, quantity, time};
 
@@ -41,6 +42,10 @@ pub fn render(result: &RunResult) -> String {
     text += &figures(result);
     text += &times(result);
     text += &errors(result);
+    text += &table(
+        &bad_devices::HEADINGS,
+        &bad_devices::rows(&result.bad_devices),
+    );
     text += &choices(result);
     text
 }
