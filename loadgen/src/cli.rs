@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the exit codes.
 
+mod activity;
 mod compare;
 mod doctor;
 mod exit;
@@ -173,6 +174,20 @@ mod tests {
             (&["--faults", "x"], "--bad"),
             (&["--payload", "huge"], "--payload"),
             (&["--protocol", "h3"], "--protocol"),
+            (&["--resume-ratio", "1.5"], "--resume-ratio"),
+            (&["--hold", "0s"], "--hold"),
+            (&["--telemetry-every", "5s"], "--hold"),
+            (
+                &["--hold", "9s", "--telemetry-jitter", "5s"],
+                "--telemetry-every",
+            ),
+            (&["--close", "slowly"], "--close"),
+            (&["--upload", "much"], "--upload"),
+            (&["--expect-bytes", "-1"], "--expect-bytes"),
+            (&["--ws-messages", "0"], "--ws-messages"),
+            (&["--mqtt-qos", "3"], "--mqtt-qos"),
+            (&["--mqtt-keep-alive", "long"], "--mqtt-keep-alive"),
+            (&["--mqtt-no-publish", "--mqtt-echo"], "--mqtt-echo"),
             (&["--connect-to", "localhost"], "--connect-to"),
             (&["--source-ips", "127.0.0.9-127.0.0.1"], "--source-ips"),
             (&["--watch-pid", "x"], "--watch-pid"),

@@ -10,12 +10,12 @@ use loadgen::export::Shared;
 use loadgen::fleet::FleetError;
 use loadgen::measure::Verdict;
 use loadgen::plan::{
-    self, ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit, Plan, Segment, StartAt,
-    Threshold,
+    ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit, Plan, Segment, StartAt, Threshold,
 };
 use loadgen::report::{json, text};
 use loadgen::{RunError, RunResult, stop_channel};
 
+use super::activity::ActivityArguments;
 use super::exit::Exit;
 use super::exports::Exports;
 use super::fleet::FleetArguments;
@@ -23,7 +23,7 @@ use super::outputs::{Outputs, check_writable};
 use super::progress::Progress;
 use super::server::ServerArguments;
 use super::terminal::Terminal;
-use super::value::{self, Arrivals, Mode, Protocol};
+use super::value::{self, Arrivals, Mode};
 use super::{Outcome, signals};
 
 /// Arguments of `loadgen run`.
@@ -35,6 +35,11 @@ Examples:
   loadgen run --target https://127.0.0.1:8443 --pki pki --mode full --connections 64 --duration 30s
   loadgen run --target https://127.0.0.1:8443 --pki pki --mode resume --rate 2000/s --watch-pid 4711 --json result.json
   loadgen run --target https://127.0.0.1:8443 --pki pki --mode idle --devices 4000 --duration 10s --watch-pid 4711
+  loadgen run --target https://127.0.0.1:8443 --pki pki --resume-ratio 0.8 --rate 500/s --close reset
+  loadgen run --target https://127.0.0.1:8443 --pki pki --connections 1000 --hold 5m --telemetry-every 10s --telemetry-jitter 1s
+  loadgen run --target https://127.0.0.1:8443 --pki pki --path /firmware.bin --expect-bytes 4MiB --connections 8
+  loadgen run --target https://127.0.0.1:8443 --pki pki --protocol websocket --path /ws --ws-subprotocol telemetry.v1
+  loadgen run --target https://127.0.0.1:8883 --pki pki --protocol mqtt5 --mqtt-qos 1 --mode telemetry --interval 10s
   loadgen run --target https://gateway:8443 --pki pki --rate 9000/s --segment 0/3 --start-at 2026-11-21T18:00:00Z --json 0.json"
 )]
 pub(crate) struct RunArguments {
@@ -42,9 +47,8 @@ pub(crate) struct RunArguments {
     server: ServerArguments,
     #[command(flatten)]
     fleet: FleetArguments,
-    /// What each attempt does.
-    #[arg(long, value_enum, default_value = "full")]
-    mode: Mode,
+    #[command(flatten)]
+    activity: ActivityArguments,
     /// Open model: attempts start at this rate, whether or not earlier ones are done.
     #[arg(long, value_name = "N/s", value_parser = value::rate, conflicts_with_all = ["connections", "interval"])]
     rate: Option<f64>,
@@ -66,12 +70,6 @@ pub(crate) struct RunArguments {
     /// Load before the measured window [default: 2s; 0s with --count].
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     warmup: Option<Duration>,
-    /// Size of a telemetry body.
-    #[arg(long, value_name = "BYTES", value_parser = value::size, default_value = "256")]
-    payload: usize,
-    /// HTTP version.
-    #[arg(long, value_enum, default_value = "http1")]
-    protocol: Protocol,
     /// Most attempts in flight in the open model [default: one per device].
     #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>, conflicts_with = "connections")]
     max_in_flight: Option<usize>,
@@ -144,12 +142,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
 impl RunArguments {
     fn plan(&self) -> anyhow::Result<Plan> {
         let mut plan = self.server.plan(&self.fleet)?;
-        let mode: plan::Mode = self.mode.into();
-        if mode == plan::Mode::Idle {
+        if self.activity.mode == Mode::Idle {
             self.check_idle()?;
         }
-        plan.scenarios.first_mut().activity =
-            mode.activity(self.protocol.into(), self.payload as u64);
+        plan.scenarios.first_mut().activity = self.activity.activity()?;
         let warmup = Duration::from_secs(if self.count.is_some() { 0 } else { 2 });
         plan.warmup = self.warmup.unwrap_or(warmup);
         plan.segment = self.segment;
@@ -176,7 +172,7 @@ impl RunArguments {
     /// When attempts start; some of it depends on how many devices there are.
     fn executor(&self, devices: usize) -> Executor {
         let duration = self.duration.unwrap_or(Duration::from_secs(30));
-        if self.mode == Mode::Idle {
+        if self.activity.mode == Mode::Idle {
             return Executor::Hold(Hold { duration });
         }
         let until = match self.count {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use loadgen::plan;
+use loadgen::plan::workload::exchange::Qos;
 
 /// `500ms`, `30s`, `5m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -52,6 +53,26 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| format!("`{text}` is more than this machine can count"))
 }
 
+/// A part of a whole: `0.8` or `80%`.
+pub(crate) fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    ratio
+        .ok()
+        .filter(|ratio| (0.0..=1.0).contains(ratio))
+        .ok_or_else(|| format!("`{text}` is not a ratio from 0 to 1; write 0.8 or 80%"))
+}
+
+/// MQTT's quality of service.
+pub(crate) fn qos(text: &str) -> Result<Qos, String> {
+    let level = text.parse::<u8>().ok();
+    level
+        .and_then(|level| Qos::try_from(level).ok())
+        .ok_or_else(|| format!("`{text}` is not 0, 1 or 2"))
+}
+
 /// A count of at least one.
 pub(crate) fn at_least_one<T: std::str::FromStr + PartialOrd + From<u8>>(
     text: &str,
@@ -89,13 +110,21 @@ impl From<Mode> for plan::Mode {
     }
 }
 
-/// HTTP version.
+/// What is spoken inside TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http1,
     /// HTTP/2.
     H2,
+    /// WebSocket: messages that are echoed.
+    Websocket,
+    /// MQTT 3.1.1: connect, publish, subscribe.
+    Mqtt,
+    /// MQTT 5.
+    Mqtt5,
+    /// Nothing: the handshake is all there is.
+    Tls,
 }
 
 impl From<Protocol> for plan::Protocol {
@@ -103,6 +132,31 @@ impl From<Protocol> for plan::Protocol {
         match protocol {
             Protocol::Http1 => plan::Protocol::Http1,
             Protocol::H2 => plan::Protocol::H2,
+            Protocol::Websocket => plan::Protocol::Websocket,
+            Protocol::Mqtt => plan::Protocol::Mqtt,
+            Protocol::Mqtt5 => plan::Protocol::Mqtt5,
+            Protocol::Tls => plan::Protocol::Tls,
+        }
+    }
+}
+
+/// How a device leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Close {
+    /// The protocol's goodbye, close_notify, FIN.
+    Notify,
+    /// FIN alone.
+    Fin,
+    /// RST.
+    Reset,
+}
+
+impl From<Close> for plan::Close {
+    fn from(close: Close) -> plan::Close {
+        match close {
+            Close::Notify => plan::Close::Notify,
+            Close::Fin => plan::Close::Fin,
+            Close::Reset => plan::Close::Reset,
         }
     }
 }
@@ -178,6 +232,14 @@ mod tests {
                 .all(|text| rate(text).is_err())
         );
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!((ratio("0.8"), ratio("80%")), (Ok(0.8), Ok(0.8)));
+        assert!(
+            ["", "1.1", "-0.1", "NaN", "101%", "%"]
+                .iter()
+                .all(|text| ratio(text).is_err())
+        );
+        assert_eq!(qos("2"), Ok(Qos::ExactlyOnce));
+        assert!(["3", "-1", "", "x"].iter().all(|text| qos(text).is_err()));
         assert!(positive_duration("0s").is_err());
         assert!(at_least_one::<usize>("0").is_err());
     }

@@ -26,13 +26,28 @@ pub(crate) struct Order {
 }
 
 impl Shard {
-    /// Performs an order with the device that took its turn, records it and frees the device.
+    /// Performs an order with the device that took its turn, stays as long as the activity says, and frees the device.
     pub(crate) async fn attempt(self: Rc<Self>, order: Order) {
-        self.attempt_once(&order).await;
-        self.give_back(&order.cast, order.device);
+        let (cast, device) = (Rc::clone(&order.cast), order.device);
+        self.session(order).await;
+        self.give_back(&cast, device);
     }
 
-    /// The same for a claimed device, which stays claimed; returns whether it went well.
+    /// The same for a claimed device, which stays claimed.
+    pub(crate) async fn session_claimed(&self, order: Order) {
+        self.begin_claimed();
+        self.session(order).await;
+        self.end_claimed();
+    }
+
+    async fn session(&self, mut order: Order) {
+        let leaves = !order.action.keep_open;
+        order.action.keep_open |= order.cast.scenario.activity.hold.is_some();
+        self.attempt_once(&order).await;
+        self.stay(&order, leaves).await;
+    }
+
+    /// One attempt of a claimed device; returns whether it went well.
     pub(crate) async fn attempt_claimed(&self, order: &Order) -> bool {
         self.begin_claimed();
         let ok = self.attempt_once(order).await;
@@ -40,7 +55,8 @@ impl Shard {
         ok
     }
 
-    /// One attempt, recorded; returns whether it went well.
+    /// One attempt, recorded; returns whether it went well. The device is not freed, and its connection is held if it is to be
+    /// used later.
     pub(crate) async fn attempt_once(&self, order: &Order) -> bool {
         let mut attempt = Attempt::start(order.intended, order.measured);
         attempt.fault = self.fault_to_be_refused(order.device);
@@ -78,24 +94,25 @@ impl Shard {
             Ok(Err(cause)) => return (None, Err(failure(cause, attempt))),
             Err(_) => return (None, Err(failure(late, attempt))),
         };
+        let Some(device) = self.devices.get(order.device) else {
+            return (None, Err(failure(Cause::Abandoned, attempt)));
+        };
         let observation = Rc::clone(&connection.observation);
-        let exchange = connection.exchange(order.cast.requests.make(order.action.say));
+        let exchange = connection.exchange(&order.cast.script, device, order.action.say);
         let exchange = timeout_at(deadline.into(), exchange);
         let result = tokio::select! {
             result = exchange => result.unwrap_or(Err(Cause::Timeout)),
             () = gave_up(&observation, gives_up) => Err(Cause::GaveUp),
         };
         connection.note(attempt);
-        let outcome = match result {
-            Ok(200..=299) => Ok(()),
-            Ok(status) => Err(failure(Cause::Status(status), attempt)),
-            Err(cause) => Err(failure(cause, attempt)),
-        };
-        let answered = result.is_ok();
-        if answered {
+        if result.is_ok() {
             attempt.done = Some(Instant::now());
         }
-        (answered.then_some(connection), outcome)
+        // After an answer that is not the right one the connection may be as good as before.
+        (
+            Some(connection).filter(|connection| connection.is_usable() || result.is_ok()),
+            result.map_err(|cause| failure(cause, attempt)),
+        )
     }
 
     async fn connection(
@@ -117,9 +134,9 @@ impl Shard {
         let Some(device) = self.devices.get(order.device) else {
             return Err(Cause::Abandoned);
         };
-        let protocol = order.cast.scenario.activity.exchange.protocol();
+        let script = &order.cast.script;
         self.connector
-            .connect(device, protocol, connect != Connect::Full, attempt)
+            .connect(device, script, connect != Connect::Full, attempt)
             .await
     }
 }

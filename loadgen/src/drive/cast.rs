@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use super::exchange::Requests;
 use super::round::Part;
+use super::script::Script;
 use crate::measure::{Recorder, Returns, ScenarioSamples};
 use crate::plan::{Actions, Executor, Plan, Scenario, Segment, Share, part_of, seed_of_scenario};
 
@@ -23,7 +23,7 @@ pub(crate) struct Cast {
     /// The shard's share among those of this machine.
     local: Share,
     pub(crate) seed: u64,
-    pub(crate) requests: Requests,
+    pub(crate) script: Script,
     pub(crate) recorder: RefCell<Recorder>,
     /// How its devices came back, where it drops their connections.
     pub(crate) returns: RefCell<Option<Returns>>,
@@ -60,7 +60,7 @@ impl Cast {
                 of: shard.of,
             },
             seed: seed_of_scenario(plan.seed, number),
-            requests: Requests::new(plan, &scenario.activity)?,
+            script: Script::new(&scenario.activity, &plan.target)?,
             recorder: RefCell::new(Recorder::new()),
             returns: RefCell::new(drops.then(Returns::new)),
         })

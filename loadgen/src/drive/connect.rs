@@ -14,8 +14,10 @@ use super::counted::Counted;
 use super::distant::Distant;
 use super::exchange::Connection;
 use super::failure;
+use super::leaving::Leaving;
 use super::observed::{Observation, Observed};
 use super::open::OpenConnections;
+use super::script::Script;
 use super::tls;
 use crate::fleet::Device;
 use crate::measure::outcome::ServerFault;
@@ -33,11 +35,11 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Opens a connection of `protocol` for `device`, offering its ticket if `offer`; notes each step in `attempt`.
+    /// Opens a connection on which `device` is to speak `script`, offering its ticket if `offer`; notes each step in `attempt`.
     pub(crate) async fn connect(
         &self,
         device: &Device,
-        protocol: Protocol,
+        script: &Script,
         offer: bool,
         attempt: &mut Attempt,
     ) -> Result<Connection, Cause> {
@@ -55,10 +57,15 @@ impl Connector {
             .await
             .map_err(|error| failure::cause_of(&error))?;
         attempt.tcp_done = Some(Instant::now());
+        let stream = Leaving::new(stream, Rc::clone(&observation));
         let stream = Counted::new(stream, Rc::clone(&observation));
         let stream = Distant::new(stream, round_trip);
 
-        let connector = TlsConnector::from(tls::for_device(&self.configuration, device, protocol));
+        let connector = TlsConnector::from(tls::for_device(
+            &self.configuration,
+            device,
+            script.protocol,
+        ));
         let handshake = connector.connect(self.server_name.clone(), stream);
         let stream = handshake
             .await
@@ -77,11 +84,11 @@ impl Connector {
             Some(rustls::HandshakeKind::FullWithHelloRetryRequest) => Some(HandshakeKind::FullHrr),
             Some(rustls::HandshakeKind::Full) | None => Some(HandshakeKind::Full),
         };
-        if protocol == Protocol::H2 && session.alpn_protocol() != Some(b"h2") {
+        if script.protocol == Protocol::H2 && session.alpn_protocol() != Some(b"h2") {
             return Err(Cause::RefusedServer(ServerFault::Alpn));
         }
-        let stream = Observed::new(stream, Rc::clone(&observation));
-        Connection::start(protocol, stream, observation, &self.open).await
+        let stream = Observed::new(stream, observation, self.open.enter());
+        Connection::start(script, stream).await
     }
 
     async fn tcp(&self, device: &Device) -> io::Result<TcpStream> {

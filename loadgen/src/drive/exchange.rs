@@ -1,110 +1,88 @@
-//! Requests and responses on one connection, HTTP/1.1 or HTTP/2.
+//! One open connection of a device, whatever is spoken on it.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 
+use super::fault::Fault;
+use super::http::Http;
+use super::kept::{Kept, Listen};
+use super::mqtt::Mqtt;
 use super::observed::{Observation, Observed};
-use super::open::OpenConnections;
-use super::payload::Payload;
+use super::requests::Requests;
+use super::script::{Script, Speech};
+use super::websocket::WebSocket;
+use crate::fleet::Device;
 use crate::measure::{Attempt, Cause};
-use crate::plan::{self, Activity, Exchange, Plan, Protocol, Say};
+use crate::plan::{Close, Protocol, Say};
 
-/// Read buffer of an HTTP/1.1 connection in bytes: response heads are small, and idle devices are many.
-const READ_BUFFER: usize = 4096;
 /// Longest wait for a connection to say goodbye.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// A TLS 1.3 server that has said nothing for so long after the handshake, no ticket and no alert, has not refused.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// One open connection of one device. Dropping it closes it at once.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    sender: Sender,
-    task: JoinHandle<()>,
+    talk: Talk,
+    leaves: Close,
     pub(crate) observation: Rc<Observation>,
 }
 
 #[derive(Debug)]
-enum Sender {
-    Http1(http1::SendRequest<Payload>),
-    Http2(http2::SendRequest<Payload>),
-    Closed,
-}
-
-/// Runs the library's HTTP/2 task on this thread.
-#[derive(Debug, Clone, Copy)]
-struct ThisThread;
-
-impl<F> hyper::rt::Executor<F> for ThisThread
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
+enum Talk {
+    /// The handshake has been made, and the protocol above has not begun.
+    New(Box<Observed>),
+    Http(Http),
+    WebSocket(Kept<WebSocket<Observed>>),
+    Mqtt(Kept<Mqtt<Observed>>),
+    /// A device that says nothing.
+    Silent(Kept<Observed>),
+    Over,
 }
 
 impl Connection {
-    /// Takes over an encrypted stream.
-    pub(crate) async fn start(
-        protocol: Protocol,
-        stream: Observed,
-        observation: Rc<Observation>,
-        open: &Rc<OpenConnections>,
-    ) -> Result<Connection, Cause> {
-        let io = TokioIo::new(stream);
-        let open = open.enter();
-        let (sender, task) = match protocol {
-            Protocol::Http1 => {
-                let (sender, connection) = http1::Builder::new()
-                    .read_buf_exact_size(Some(READ_BUFFER))
-                    .handshake(io)
-                    .await
-                    .map_err(|_| cause(&observation))?;
-                let task = tokio::task::spawn_local(async move {
-                    let _open = open;
-                    // Why it ended was observed where its bytes pass.
-                    let _ = connection.await;
-                });
-                (Sender::Http1(sender), task)
-            }
-            Protocol::H2 => {
-                let (sender, connection) = http2::Builder::new(ThisThread)
-                    .handshake(io)
-                    .await
-                    .map_err(|_| cause(&observation))?;
-                let task = tokio::task::spawn_local(async move {
-                    let _open = open;
-                    let _ = connection.await;
-                });
-                (Sender::Http2(sender), task)
-            }
+    /// Takes over an encrypted stream on which `script` is to be spoken.
+    pub(crate) async fn start(script: &Script, stream: Observed) -> Result<Connection, Cause> {
+        let observation = Rc::clone(stream.observation());
+        let http = match script.protocol {
+            Protocol::Http1 => Http::http1(stream).await.map(Talk::Http),
+            Protocol::H2 => Http::http2(stream).await.map(Talk::Http),
             Protocol::Websocket | Protocol::Mqtt | Protocol::Mqtt5 | Protocol::Tls => {
-                return Err(Cause::Protocol);
+                Ok(Talk::New(Box::new(stream)))
             }
         };
         Ok(Connection {
-            sender,
-            task,
+            talk: http.map_err(|fault| fault.cause(&observation))?,
+            leaves: script.close,
             observation,
         })
     }
 
-    /// Whether another request can be sent.
+    /// Whether it can be used again.
     pub(crate) fn is_usable(&self) -> bool {
-        let closed = match &self.sender {
-            Sender::Http1(sender) => sender.is_closed(),
-            Sender::Http2(sender) => sender.is_closed(),
-            Sender::Closed => true,
+        let open = match &self.talk {
+            Talk::New(_) => true,
+            Talk::Http(http) => http.is_usable(),
+            Talk::WebSocket(kept) => kept.is_here(),
+            Talk::Mqtt(kept) => kept.is_here(),
+            Talk::Silent(kept) => kept.is_here(),
+            Talk::Over => false,
         };
-        !closed && self.observation.cause.get().is_none()
+        open && self.observation.cause.get().is_none()
+    }
+
+    /// Nothing is to be said for now; the server is still listened to.
+    pub(crate) fn rest(&mut self) {
+        match &mut self.talk {
+            Talk::WebSocket(kept) => kept.listen(),
+            Talk::Mqtt(kept) => kept.listen(),
+            Talk::Silent(kept) => kept.listen(),
+            // The library's task listens.
+            Talk::Http(_) | Talk::New(_) | Talk::Over => {}
+        }
     }
 
     /// Copies what was observed since the attempt began.
@@ -116,106 +94,196 @@ impl Connection {
         attempt.bytes_received = self.observation.bytes_received.get();
     }
 
-    /// Sends a request and reads the whole response; returns its status.
-    pub(crate) async fn exchange(&mut self, request: Request<Payload>) -> Result<u16, Cause> {
-        let response = match &mut self.sender {
-            Sender::Http1(sender) => match sender.ready().await {
-                Ok(()) => sender.send_request(request).await,
-                Err(error) => Err(error),
+    /// Says what the script has for this moment, and hears the answer. Dropped before its end, it closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// Why there was no answer, or not the right one.
+    pub(crate) async fn exchange(
+        &mut self,
+        script: &Script,
+        device: &Device,
+        say: Say,
+    ) -> Result<(), Cause> {
+        let talk = std::mem::replace(&mut self.talk, Talk::Over);
+        let (talk, result) = match (talk, &script.speech) {
+            (Talk::Http(mut http), Speech::Http(requests)) => {
+                let result = request(&mut http, requests, say).await;
+                (Talk::Http(http), result)
+            }
+            (talk, Speech::WebSocket(script)) => match websocket(talk, script, device).await {
+                Ok(mut socket) => {
+                    let result = socket.exchange(script).await;
+                    (settle(socket, result, Talk::WebSocket), result)
+                }
+                Err(fault) => (Talk::Over, Err(fault)),
             },
-            Sender::Http2(sender) => match sender.ready().await {
-                Ok(()) => sender.send_request(request).await,
-                Err(error) => Err(error),
+            (talk, Speech::Mqtt(script)) => match mqtt(talk, script, device).await {
+                Ok(mut client) => {
+                    let result = client.exchange(script).await;
+                    (settle(client, result, Talk::Mqtt), result)
+                }
+                Err(fault) => (Talk::Over, Err(fault)),
             },
-            Sender::Closed => return Err(Cause::Closed),
+            (Talk::New(stream), Speech::Silence { stays }) => {
+                let leaves = (!stays).then_some(script.close);
+                silence(*stream, leaves).await
+            }
+            (talk @ Talk::Silent(_), Speech::Silence { .. }) => (talk, Ok(())),
+            (_, Speech::Http(_) | Speech::Silence { .. }) => (Talk::Over, Err(Fault::Stream)),
         };
-        let response: Response<Incoming> = response.map_err(|_| cause(&self.observation))?;
-        let status = response.status().as_u16();
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            frame.map_err(|_| cause(&self.observation))?;
+        self.talk = talk;
+        result.map_err(|fault| fault.cause(&self.observation))
+    }
+
+    /// Leaves as the script has it.
+    pub(crate) async fn close(self) {
+        let goodbye = async {
+            self.observation.leaves.set(self.leaves);
+            let says_goodbye = self.leaves == Close::Notify;
+            match self.talk {
+                Talk::Http(http) => http.close().await,
+                Talk::WebSocket(mut kept) => match kept.take() {
+                    Some(socket) if says_goodbye => socket.close().await,
+                    Some(socket) => shut_down(socket.into_stream()).await,
+                    None => {}
+                },
+                Talk::Mqtt(mut kept) => match kept.take() {
+                    Some(client) if says_goodbye => client.close().await,
+                    Some(client) => shut_down(client.into_stream()).await,
+                    None => {}
+                },
+                Talk::Silent(mut kept) => {
+                    if let Some(stream) = kept.take() {
+                        shut_down(stream).await;
+                    }
+                }
+                Talk::New(stream) => shut_down(*stream).await,
+                Talk::Over => {}
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, goodbye).await;
+    }
+}
+
+async fn request(http: &mut Http, requests: &Requests, say: Say) -> Result<(), Fault> {
+    let answer = http.exchange(requests.make(say)).await?;
+    if !(200..=299).contains(&answer.status) {
+        return Err(Fault::Said(Cause::Status(answer.status)));
+    }
+    match requests.expected_bytes(say) {
+        Some(expected) if expected != answer.bytes => Err(Fault::Said(Cause::WrongContent)),
+        _ => Ok(()),
+    }
+}
+
+async fn websocket(
+    talk: Talk,
+    script: &super::websocket::Script,
+    device: &Device,
+) -> Result<WebSocket<Observed>, Fault> {
+    match talk {
+        Talk::New(stream) => WebSocket::open(*stream, script, device.number).await,
+        Talk::WebSocket(mut kept) => kept.take().ok_or(Fault::Stream),
+        _ => Err(Fault::Stream),
+    }
+}
+
+async fn mqtt(
+    talk: Talk,
+    script: &super::mqtt::Script,
+    device: &Device,
+) -> Result<Mqtt<Observed>, Fault> {
+    match talk {
+        Talk::New(stream) => Mqtt::open(*stream, script, &device.id(), device.number).await,
+        Talk::Mqtt(mut kept) => kept.take().ok_or(Fault::Stream),
+        _ => Err(Fault::Stream),
+    }
+}
+
+/// Keeps what can be used again: after a refusal, or an answer that is not the right one, the protocol still stands.
+fn settle<T: Listen + 'static>(
+    connection: T,
+    result: Result<(), Fault>,
+    talk: impl FnOnce(Kept<T>) -> Talk,
+) -> Talk {
+    match result {
+        Ok(()) | Err(Fault::Said(Cause::MqttReason(_) | Cause::WrongContent)) => {
+            talk(Kept::new(connection))
         }
-        Ok(status)
-    }
-
-    /// Says goodbye (HTTP/2 GOAWAY, TLS close_notify) and closes.
-    pub(crate) async fn close(mut self) {
-        self.sender = Sender::Closed;
-        let _ = tokio::time::timeout(CLOSE_PATIENCE, &mut self.task).await;
+        Err(_) => Talk::Over,
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
+/// Finds out whether the server accepts a device that says nothing. In TLS 1.3 the device is through before the server has
+/// looked at its certificate: a ticket says that it was accepted, an alert that it was not. A device that leaves in order says
+/// so at once, and then the server's own goodbye tells as well; to one that stays, or leaves by RST, silence has to do.
+async fn silence(mut stream: Observed, leaves: Option<Close>) -> (Talk, Result<(), Fault>) {
+    if stream.is_tls12() {
+        // There the server's last flight comes after it has checked the certificate.
+        let now = Instant::now();
+        stream.observation().accepted.set(Some(now));
+        return (Talk::Silent(Kept::new(stream)), Ok(()));
+    }
+    let leaves_in_order = leaves.filter(|leaves| *leaves != Close::Reset);
+    if let Some(leaves) = leaves_in_order {
+        stream.observation().leaves.set(leaves);
+        let _ = stream.shutdown().await;
+    }
+    let heard = std::future::poll_fn(|context| poll_accepted(&mut stream, context));
+    let result = match leaves_in_order {
+        Some(_) => match heard.await {
+            Err(Cause::Closed) => {
+                let now = Instant::now();
+                stream.observation().accepted.set(Some(now));
+                return (Talk::Over, Ok(()));
+            }
+            result => result,
+        },
+        None => tokio::time::timeout(SILENCE, heard).await.unwrap_or(Ok(())),
+    };
+    match result {
+        Ok(()) => (Talk::Silent(Kept::new(stream)), Ok(())),
+        Err(cause) => (Talk::Over, Err(Fault::Said(cause))),
     }
 }
 
-/// What was seen on the stream; if nothing was wrong there, the fault lies in the protocol above it.
-fn cause(observation: &Observation) -> Cause {
-    observation.cause.get().unwrap_or(Cause::Protocol)
+/// Ready at the first sign that the server has accepted the device, or when the connection has ended.
+fn poll_accepted(stream: &mut Observed, context: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+    let ended = stream.poll_end(context);
+    if stream.observation().accepted.get().is_some() {
+        return Poll::Ready(Ok(()));
+    }
+    ready!(ended);
+    Poll::Ready(Err(Fault::Stream.cause(stream.observation())))
 }
 
-/// The requests of a scenario, made once and copied cheaply.
-#[derive(Debug)]
-pub(crate) struct Requests {
-    headers: HeaderMap,
-    opening: Template,
-    message: Template,
+async fn shut_down(mut stream: Observed) {
+    // Whoever does not listen to a goodbye does not get it.
+    let _ = stream.shutdown().await;
 }
 
-#[derive(Debug)]
-struct Template {
-    uri: Uri,
-    send_bytes: u64,
-}
-
-impl Requests {
-    /// What the activity requests; `None` if its target does not make a URI.
-    pub(crate) fn new(plan: &Plan, activity: &Activity) -> Option<Requests> {
-        let (Exchange::Http1(http) | Exchange::H2(http)) = &activity.exchange else {
-            return None;
-        };
-        let authority = plan.target.authority();
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("loadgen/", env!("CARGO_PKG_VERSION"))),
-        );
-        let protocol = activity.exchange.protocol();
-        if protocol == Protocol::Http1 {
-            headers.insert(header::HOST, HeaderValue::from_str(&authority).ok()?);
+impl Listen for Observed {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 512];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = std::pin::Pin::new(&mut *self).poll_read(context, &mut buffer);
+            if ready!(read).is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
         }
-        let template = |request: &plan::workload::exchange::Request| {
-            let path = request.path.as_deref().unwrap_or(&plan.target.path);
-            let uri = match protocol {
-                Protocol::H2 => format!("https://{authority}{path}").parse(),
-                _ => path.parse(),
-            };
-            Some(Template {
-                uri: uri.ok()?,
-                send_bytes: request.send_bytes,
-            })
-        };
-        Some(Requests {
-            headers,
-            opening: template(&http.opening)?,
-            message: template(&http.message)?,
-        })
     }
+}
 
-    /// A POST where something is to be sent, else a GET.
-    pub(crate) fn make(&self, say: Say) -> Request<Payload> {
-        let template = match say {
-            Say::Opening => &self.opening,
-            Say::Message => &self.message,
-        };
-        let mut request = Request::new(Payload::new(template.send_bytes));
-        if template.send_bytes > 0 {
-            *request.method_mut() = Method::POST;
-        }
-        *request.uri_mut() = template.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
+impl Listen for WebSocket<Observed> {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        WebSocket::poll_end(self, context).map(drop)
+    }
+}
+
+impl Listen for Mqtt<Observed> {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Mqtt::poll_end(self, context).map(drop)
     }
 }

@@ -12,14 +12,16 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::counted::Counted;
 use super::distant::Distant;
 use super::failure;
+use super::leaving::Leaving;
+use super::open::OpenGuard;
 use crate::fleet::ticket::TicketSlot;
 use crate::measure::Cause;
+use crate::plan::Close;
 
 /// What was seen on one connection; shared between the stream and the attempt that uses it.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Observation {
     pub(crate) bytes_sent: Cell<u64>,
     /// Bytes received on it since [`Observation::begin`].
     pub(crate) bytes_received: Cell<u64>,
+    /// How the device leaves, once it does.
+    pub(crate) leaves: Cell<Close>,
     /// Why the stream failed or ended.
     pub(crate) cause: Cell<Option<Cause>>,
     tickets: Arc<TicketSlot>,
@@ -45,6 +49,7 @@ impl Observation {
             first_byte: Cell::new(None),
             bytes_sent: Cell::new(0),
             bytes_received: Cell::new(0),
+            leaves: Cell::new(Close::Notify),
             cause: Cell::new(None),
             tickets_at_begin: Cell::new(tickets.received()),
             tickets,
@@ -91,21 +96,37 @@ impl Observation {
 }
 
 /// The encrypted stream of one connection.
-type Encrypted = TlsStream<Distant<Counted<TcpStream>>>;
+type Encrypted = TlsStream<Distant<Counted<Leaving>>>;
 
-/// The stream of one connection.
+/// The stream of one connection, open until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Observed {
     stream: Encrypted,
     observation: Rc<Observation>,
+    _open: OpenGuard,
 }
 
 impl Observed {
-    pub(crate) fn new(stream: Encrypted, observation: Rc<Observation>) -> Observed {
+    pub(crate) fn new(
+        stream: Encrypted,
+        observation: Rc<Observation>,
+        open: OpenGuard,
+    ) -> Observed {
         Observed {
             stream,
             observation,
+            _open: open,
         }
+    }
+
+    /// What is observed on it.
+    pub(crate) fn observation(&self) -> &Rc<Observation> {
+        &self.observation
+    }
+
+    /// Whether TLS 1.2 was negotiated.
+    pub(crate) fn is_tls12(&self) -> bool {
+        self.stream.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2)
     }
 
     /// A server that refuses sends its alert and closes; a write then fails before the alert was read. The alert says

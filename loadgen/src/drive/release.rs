@@ -62,7 +62,7 @@ pub(crate) async fn round(
         async move {
             // An error means that nobody is left who could ask for a stop.
             if stop.wait_for(|stop| *stop).await.is_ok() {
-                shard.stopping.set(true);
+                shard.interrupt();
             } else {
                 std::future::pending::<()>().await;
             }
@@ -79,6 +79,7 @@ pub(crate) async fn round(
 
     shard.begin_series();
     let window_start = origin + plan.warmup;
+    shard.window_start.set(Some(window_start));
     let at_start = Rc::new(Cell::new(ThreadTime::now()));
     let clock = tokio::task::spawn_local(tick(Rc::clone(shard), origin));
     let mark = tokio::task::spawn_local({
@@ -111,8 +112,11 @@ pub(crate) async fn round(
     let patience = if stopped {
         STOPPED_PATIENCE
     } else {
-        // Each attempt in flight has its own timeout: all are done by then.
-        plan.timeout + Duration::from_secs(1)
+        // Each attempt in flight has its own timeout, and what is done so many times is done wholly: all are through by then.
+        let holds = shard.casts.iter().map(|cast| &cast.scenario);
+        let holds = holds.filter(|scenario| scenario.end().is_none());
+        let longest = holds.filter_map(|scenario| scenario.activity.hold).max();
+        plan.timeout + longest.unwrap_or_default() + Duration::from_secs(1)
     };
     shard.drain(patience).await;
     clock.abort();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::budget::Budget;
 use super::cast::Cast;
@@ -83,6 +83,12 @@ pub(crate) struct Shard {
     pub(crate) renewals: RefCell<HashMap<usize, u32>>,
     /// Nothing more is to be released.
     pub(crate) stopping: Cell<bool>,
+    /// Where devices count the times of their telemetry from.
+    pub(crate) epoch: Instant,
+    /// When the measured window begins, once that is known.
+    pub(crate) window_start: Cell<Option<Instant>>,
+    /// The run has been stopped from outside.
+    interrupt: watch::Sender<bool>,
     connected_once: Cell<bool>,
     messages: mpsc::Sender<Message>,
 }
@@ -117,6 +123,9 @@ impl Shard {
             claims: RefCell::default(),
             renewals: RefCell::default(),
             stopping: Cell::new(false),
+            epoch: Instant::now(),
+            window_start: Cell::new(None),
+            interrupt: watch::Sender::new(false),
             connected_once: Cell::new(false),
             messages,
         }
@@ -235,6 +244,30 @@ impl Shard {
         Some(refusal.fault)
     }
 
+    /// Stops from outside: nothing more is released, and devices that hold a connection hold it no longer.
+    pub(crate) fn interrupt(&self) {
+        self.stopping.set(true);
+        self.interrupt.send_replace(true);
+    }
+
+    /// Returns once the run has been stopped from outside.
+    pub(crate) async fn interrupted(&self) {
+        // It cannot fail: the sender is here.
+        let _ = self.interrupt.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Whether something that is to start at `instant` belongs to the measured window.
+    pub(crate) fn is_measured(&self, instant: Instant) -> bool {
+        self.window_start
+            .get()
+            .is_some_and(|start| instant >= start)
+    }
+
+    /// When the scenario ends, if time ends it.
+    pub(crate) fn end_of(&self, cast: &Cast) -> Option<Instant> {
+        Some(self.window_start.get()? + cast.scenario.end()?)
+    }
+
     pub(crate) fn started(&self, cast: &Cast, attempt: &Attempt) {
         let lag = attempt.started.saturating_duration_since(attempt.intended);
         cast.recorder.borrow_mut().start(attempt.measured, lag);
@@ -290,6 +323,11 @@ impl Shard {
         if !preparation.keep_open && self.devices.get(device).is_some_and(has_ticket) {
             return true;
         }
+        self.is_held(device)
+    }
+
+    /// Whether the device has a connection that can be used.
+    pub(crate) fn is_held(&self, device: usize) -> bool {
         let held = self.held.borrow();
         let open = held.get(device).and_then(Option::as_ref);
         open.is_some_and(Connection::is_usable)
@@ -299,7 +337,8 @@ impl Shard {
         self.held.borrow_mut().get_mut(index)?.take()
     }
 
-    pub(crate) fn hold(&self, index: usize, connection: Connection) {
+    pub(crate) fn hold(&self, index: usize, mut connection: Connection) {
+        connection.rest();
         if let Some(slot) = self.held.borrow_mut().get_mut(index) {
             *slot = Some(connection);
         }

@@ -48,6 +48,14 @@ impl Device {
         Arc::clone(&*self.identity()) as Arc<dyn ResolvesClientCert>
     }
 
+    /// Its id: the common name of its certificate, or its number where there is none.
+    pub fn id(&self) -> String {
+        let identity = self.identity();
+        identity
+            .common_name()
+            .unwrap_or_else(|| format!("device-{:06}", self.number))
+    }
+
     /// Gives the device another identity, from its next connection on. Its ticket was the old one's and is not offered again.
     pub fn renew(&self, identity: Arc<Identity>) {
         *self.identity() = identity;

@@ -43,6 +43,13 @@ impl Identity {
         &self.end_entity
     }
 
+    /// The common name in its subject (RFC 5280 section 4.1.2.6); `None` where it has none that is text.
+    pub fn common_name(&self) -> Option<String> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(&self.end_entity).ok()?;
+        let name = certificate.subject().iter_common_name().next()?;
+        name.as_str().ok().map(str::to_owned)
+    }
+
     /// What is presented after it.
     pub fn path(&self) -> &[CertificateDer<'static>] {
         &self.path

@@ -40,6 +40,10 @@ pub enum Cause {
     MqttReason(u8),
     /// A WebSocket server closed with this code (RFC 6455 section 7.4) before the exchange was complete.
     WebSocketClose(u16),
+    /// A WebSocket server chose another subprotocol than the one offered, or none.
+    Subprotocol,
+    /// A message from the server is larger than any that it can have a reason to send.
+    TooLarge,
     /// What came back is well formed, and not what was sent or asked for.
     WrongContent,
     /// The server takes the device for another, or for none.
@@ -162,11 +166,11 @@ impl Cause {
             Cause::GaveUp => "gave_up",
             Cause::Status(_) => "status",
             Cause::MqttReason(_) => "mqtt",
-            Cause::WebSocketClose(_) => "websocket",
+            Cause::WebSocketClose(_) | Cause::Subprotocol => "websocket",
             Cause::WrongContent => "wrong_content",
             Cause::Identity(_) => "identity",
             Cause::NotRefused => "not_refused",
-            Cause::Protocol => "protocol",
+            Cause::Protocol | Cause::TooLarge => "protocol",
             Cause::Local(_) => "local",
             Cause::Abandoned => "abandoned",
         }
@@ -187,6 +191,8 @@ impl Cause {
             Cause::MqttReason(reason) => mqtt_reason_name(reason)
                 .map_or_else(|| format!("reason {reason:#04x}"), str::to_owned),
             Cause::WebSocketClose(code) => code.to_string(),
+            Cause::Subprotocol => "subprotocol".to_owned(),
+            Cause::TooLarge => "too_large".to_owned(),
             Cause::Identity(IdentityFault::Mismatch) => "mismatch".to_owned(),
             Cause::Identity(IdentityFault::Absent) => "absent".to_owned(),
             Cause::Local(LocalCause::Descriptors) => "descriptors".to_owned(),
@@ -219,7 +225,9 @@ impl Cause {
             | Cause::Identity(_)
             | Cause::NotRefused
             | Cause::Unreachable => "received",
-            Cause::RefusedServer(_) | Cause::Protocol => "sent",
+            Cause::RefusedServer(_) | Cause::Subprotocol | Cause::TooLarge | Cause::Protocol => {
+                "sent"
+            }
             Cause::Timeout | Cause::GaveUp | Cause::Local(_) | Cause::Abandoned => "local",
         }
     }

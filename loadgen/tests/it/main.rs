@@ -8,6 +8,7 @@
 )]
 
 mod command_line;
+mod devices;
 mod executors;
 mod exports;
 mod fleets;
@@ -16,6 +17,7 @@ mod lateness;
 mod merging;
 mod models;
 mod outcomes;
+mod peers;
 mod pki;
 mod reports;
 mod segments;

@@ -24,6 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::peers::{self, Broker, Echo, Seen};
+
 /// What the server does with whoever comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
@@ -41,6 +43,16 @@ pub(crate) enum Behaviour {
     Closes,
     /// Does nothing at all for a second when request number N arrives: its thread is blocked.
     PausesAtRequest(u64),
+    /// Answers with a body of so many bytes.
+    Body(usize),
+    /// Announces a body of so many bytes, sends half of it and closes.
+    HalfBody(usize),
+    /// Notes how connections end.
+    NotesEnds,
+    /// Speaks WebSocket.
+    WebSocket(Echo),
+    /// Speaks MQTT.
+    Mqtt(Broker),
 }
 
 /// What the server is like.
@@ -62,7 +74,7 @@ impl Default for Options {
             tickets: true,
             trusts: crate::pki::ours(),
             presents: crate::pki::ours(),
-            alpn: &[b"h2", b"http/1.1"],
+            alpn: &[b"h2", b"http/1.1", b"mqtt"],
         }
     }
 }
@@ -78,6 +90,7 @@ pub(crate) struct Counters {
     pub(crate) body_bytes: AtomicU64,
     /// End entity certificates seen in full handshakes.
     pub(crate) devices: Mutex<BTreeSet<Vec<u8>>>,
+    pub(crate) seen: Seen,
 }
 
 /// A running server; dropping it stops it.
@@ -226,6 +239,18 @@ async fn serve(
     let h2 = session.alpn_protocol() == Some(b"h2");
     match behaviour {
         Behaviour::SilentHttp => std::future::pending::<()>().await,
+        Behaviour::NotesEnds => return peers::end(stream, &counters.seen).await,
+        Behaviour::WebSocket(echo) => return peers::websocket(stream, echo, &counters.seen).await,
+        Behaviour::Mqtt(broker) => return peers::mqtt(stream, broker, &counters.seen).await,
+        Behaviour::HalfBody(length) => {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; length / 2]).await.unwrap();
+            let _ = stream.shutdown().await;
+            return;
+        }
         Behaviour::Resets | Behaviour::Closes => {
             use tokio::io::{AsyncReadExt, AsyncWriteExt};
             let mut byte = [0; 1];
@@ -272,7 +297,11 @@ async fn answer(
         // The fault under test: one thread, and for a second it serves nobody.
         std::thread::sleep(Duration::from_secs(1));
     }
-    let mut response = Response::new(Full::new(Bytes::from_static(b"ok\n")));
+    let body = match behaviour {
+        Behaviour::Body(length) => Bytes::from(vec![b'x'; length]),
+        _ => Bytes::from_static(b"ok\n"),
+    };
+    let mut response = Response::new(Full::new(body));
     if let Behaviour::Status(status) = behaviour {
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
     }

@@ -113,9 +113,8 @@ impl Crew {
                 break;
             }
             let action = self.actions.borrow_mut().draw();
-            load.shard
-                .attempt_claimed(&load.order(device, action, now))
-                .await;
+            let order = load.order(device, action, now);
+            load.shard.session_claimed(order).await;
         }
         load.shard.release_claim(device);
     }
