@@ -83,7 +83,7 @@ impl Arguments {
             devices_full: of(1000, 100),
             devices_resumed: of(200, 50),
             devices_request: of(64, 32),
-            devices_idle: of(4000, 500),
+            devices_idle: of(8000, 500),
             memory_rounds: of(3, 1),
             seed: self.seed.unwrap_or_else(|| rand::random::<u32>().into()),
             quick,
@@ -232,7 +232,7 @@ impl Laboratory<'_> {
             servers.push((installed.server, running));
         }
         let indices: Vec<usize> = (0..servers.len()).collect();
-        let mut cells = Vec::new();
+        let mut cells: Vec<Cell> = Vec::new();
         for round in 0..self.choices.rounds {
             eprintln!("round {} of {}", round + 1, self.choices.rounds);
             for operation in orders.shuffled(&Operation::TIMED) {
@@ -240,9 +240,12 @@ impl Laboratory<'_> {
                     if self.stop.is_requested() {
                         return Ok(cells);
                     }
-                    if let Some((server, running)) = servers.get(index) {
-                        cells.push(self.measure(operation, *server, round, running)?);
-                    }
+                    let Some((server, running)) = servers.get(index) else {
+                        continue;
+                    };
+                    let same = |cell: &&Cell| cell.server == *server && cell.operation == operation;
+                    let nth = cells.iter().filter(same).count();
+                    cells.push(self.measure(operation, *server, round, nth, running)?);
                 }
             }
         }
@@ -273,6 +276,7 @@ impl Laboratory<'_> {
                     Operation::IdleMemory,
                     installed.server,
                     round,
+                    0,
                     &running,
                 )?);
             }
@@ -296,10 +300,11 @@ impl Laboratory<'_> {
         operation: Operation,
         server: Server,
         round: usize,
+        nth: usize,
         running: &Running,
     ) -> anyhow::Result<Cell> {
         let target = target(running.address);
-        let plan = operation.plan(self.choices, target, self.work, &running.pids);
+        let plan = operation.plan(self.choices, target, self.work, &running.pids, nth);
         let run = loadgen::run(&plan, self.stop.clone(), |_| ()).with_context(|| {
             format!(
                 "{}, {} could not be driven",

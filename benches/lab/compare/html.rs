@@ -86,20 +86,36 @@ fn figures(report: &Report, operation: Operation) -> String {
 
 fn heading(operation: Operation) -> &'static str {
     match operation {
+        Operation::FullCold => "CPU: full handshake of a new device and one request",
         Operation::FullWarm => "CPU: full handshake and one request",
         Operation::Resumed => "CPU: resumed handshake and one request",
         Operation::Request => "CPU: request on an open connection",
+        Operation::RequestH2 => "CPU: request on an open HTTP/2 connection",
+        Operation::Body => "CPU: 64 KiB on an open connection",
+        Operation::BodyH2 => "CPU: 64 KiB on an open HTTP/2 connection",
         Operation::IdleMemory => "Memory: idle connection",
     }
 }
 
 fn what(operation: Operation) -> &'static str {
     match operation {
+        Operation::FullCold => {
+            "Connect, full mutual-TLS handshake, one GET, close. The device has not been here before: every server verifies its chain."
+        }
         Operation::FullWarm => {
             "Connect, full mutual-TLS handshake, one GET, close. The device has been here before: Fleetgate's chain cache knows it; the others verify the chain each time."
         }
         Operation::Resumed => "Connect with the session ticket of the last visit, one GET, close.",
         Operation::Request => "A GET over HTTP/1.1 on a connection that stays open.",
+        Operation::RequestH2 => {
+            "A GET over HTTP/2 on a connection that stays open, one at a time on each. The upstream is spoken to in HTTP/1.1."
+        }
+        Operation::Body => {
+            "A GET over HTTP/1.1 on a connection that stays open, answered with 64 KiB."
+        }
+        Operation::BodyH2 => {
+            "A GET over HTTP/2 on a connection that stays open, answered with 64 KiB."
+        }
         Operation::IdleMemory => {
             "Growth of the server's resident memory, divided by the connections held, each after one request."
         }
