@@ -121,9 +121,9 @@ impl FleetSpec {
             ),
             Identities::Minted { .. } => {}
         }
-        if devices.is_some_and(|devices| devices > MOST_DEVICES) {
+        if devices.is_some_and(|devices| !(1..=MOST_DEVICES).contains(&devices)) {
             found.push(format!(
-                "a fleet has at most {MOST_DEVICES} devices (--devices)"
+                "a fleet has 1 to {MOST_DEVICES} devices (--devices)"
             ));
         }
         if self.bad.is_empty() && self.faults.is_some() {
@@ -184,5 +184,6 @@ mod tests {
         assert!(minted.contradictions(None)[0].contains("--devices"));
         assert!(minted.contradictions(Some(5)).is_empty());
         assert_eq!(minted.contradictions(Some(usize::MAX)).len(), 1);
+        assert_eq!(minted.contradictions(Some(0)).len(), 1);
     }
 }

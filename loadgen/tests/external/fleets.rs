@@ -104,6 +104,34 @@ fn a_fleet_as_people_make_it_with_openssl_is_served() {
     assert_eq!(result.counts.ok, 200, "{:?}", result.errors);
 }
 
+#[test]
+fn an_authority_made_with_openssl_can_mint() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for key in [
+        "ecparam -name prime256v1 -genkey -out ca.key",
+        "ecparam -name secp384r1 -genkey -noout -out ca.key",
+        "genrsa -traditional -out ca.key 2048",
+        "genpkey -algorithm ED25519 -out ca.key",
+    ] {
+        made(here, key);
+        made(
+            here,
+            "req -x509 -new -key ca.key -subj /CN=our-own-authority -days 30 -out ca.pem",
+        );
+        let mut plan = Plan::new(Target::parse("https://127.0.0.1:1").unwrap(), "");
+        plan.fleet = FleetSpec::minted(here.join("ca.pem"), here.join("ca.key"));
+        plan.devices = Some(3);
+        let fleet = loadgen::open_fleet(&plan, |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(fleet.trust_anchors().len(), 1, "{key}");
+        let identity = fleet.identity(2, 0).unwrap();
+        assert!(identity.path().is_empty(), "{key}");
+        fs::write(here.join("device.der"), identity.end_entity()).unwrap();
+        made(here, "x509 -inform DER -in device.der -out device.pem");
+        made(here, "verify -purpose sslclient -CAfile ca.pem device.pem");
+    }
+}
+
 fn minted(pki: &Path) -> FleetSpec {
     let mut spec = FleetSpec::minted(
         pki.join("intermediate-00.pem"),
