@@ -34,6 +34,7 @@ mod thread_time;
 pub(crate) mod tls;
 mod verifier;
 mod websocket;
+mod witness;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::ControlFlow;
@@ -55,7 +56,7 @@ use crate::measure::process::{Look, MachineTime};
 use crate::measure::{
     BadDevices, Health, Measurement, Recorder, ScenarioSamples, Second, Series, Watcher,
 };
-use crate::plan::{Plan, Scenario, Share};
+use crate::plan::{Plan, Protocol, Scenario, Share};
 use cast::Cast;
 use connect::Connector;
 use open::OpenConnections;
@@ -491,6 +492,14 @@ fn bad_devices(fleet: &Fleet) -> Vec<BadDevices> {
 
 fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {
     let round = Round::new(plan, fleet)?;
+    let mut protocols = plan
+        .scenarios
+        .iter()
+        .map(|scenario| scenario.activity.exchange.protocol());
+    let speaks_http = protocols.any(|protocol| matches!(protocol, Protocol::Http1 | Protocol::H2));
+    if plan.verify_identity.is_some() && !speaks_http {
+        return Err(RunError::NothingEchoed);
+    }
     let most = round.most_connections().min(fleet.len());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // A shard without a device would have nothing to do.

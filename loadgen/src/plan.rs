@@ -7,6 +7,7 @@ pub mod arrival;
 pub mod distance;
 pub mod executor;
 pub mod fleet;
+pub mod identity_echo;
 pub mod ramp;
 pub mod scenario;
 pub mod seconds;
@@ -31,6 +32,7 @@ pub use executor::{
     RampingArrivalRate, RampingDevices, ReconnectStorm, RotateCertificates, TicketExpiryWave,
 };
 pub use fleet::FleetSpec;
+pub use identity_echo::IdentityEcho;
 pub use ramp::Stage;
 pub use scenario::{Part, PartError, Scenario, Scenarios};
 pub use segment::Segment;
@@ -76,6 +78,9 @@ pub struct Plan {
     /// timeout.
     #[serde(default, with = "seconds::optional", rename = "patience_seconds")]
     pub patience: Option<Duration>,
+    /// Where answers over HTTP say for which device the server takes the one that asked; `None`: that is not looked at.
+    #[serde(default)]
+    pub verify_identity: Option<IdentityEcho>,
     /// Seed of everything random in the plan.
     pub seed: u64,
     /// Which part of the plan this process performs.
@@ -190,6 +195,7 @@ impl Plan {
             timeout: Duration::from_secs(10),
             distances: Distances::default(),
             patience: None,
+            verify_identity: None,
             seed: 1,
             segment: Segment::WHOLE,
             start_at: None,

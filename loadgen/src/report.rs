@@ -53,6 +53,9 @@ pub struct RunResult {
     pub handshakes: Handshakes,
     /// Resumption in the window.
     pub resumption: Resumption,
+    /// Identities that answers told, before the window and in it; `None` where they were not looked at.
+    #[serde(default)]
+    pub identity: Option<IdentityChecks>,
     /// Connections open when the window ended.
     pub open_connections_at_end: u64,
     /// The same counts for preparation and warm-up: a server's own counters include them.
@@ -175,6 +178,19 @@ pub struct Resumption {
     pub accepted_share: Option<f64>,
     /// Session tickets received.
     pub tickets_received: u64,
+}
+
+/// Answers that were held against the device's certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityChecks {
+    /// All of them.
+    pub checked: u64,
+    /// Those that spoke of another device: must be 0.
+    pub mismatches: u64,
+    /// Of these, those on a connection that had just been resumed.
+    pub mismatches_resumed: u64,
+    /// Those that spoke of no device.
+    pub absent: u64,
 }
 
 /// Preparation and warm-up.

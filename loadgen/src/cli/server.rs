@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use loadgen::plan::{Distances, Group, Plan, SourceAddresses, Target};
+use loadgen::plan::{Distances, Group, IdentityEcho, Plan, SourceAddresses, Target};
 
 use super::fleet::FleetArguments;
 use super::value::{self, Tls};
@@ -40,6 +40,10 @@ pub(crate) struct ServerArguments {
     /// A device that is not accepted so long after its intended start gives up and closes [default: it waits for --timeout]
     #[arg(long, value_name = "TIME", value_parser = value::positive_duration)]
     patience: Option<Duration>,
+    /// Hold what answers say about the device against its certificate; they say it in header:NAME, json:/POINTER or, from
+    /// `loadgen upstream` on /headers, received:NAME. Any other device than the right one fails the run (exit 99)
+    #[arg(long, value_name = "WHERE")]
+    verify_identity: Option<IdentityEcho>,
     /// Threads that drive the fleet [default: one per core].
     #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>)]
     shards: Option<usize>,
@@ -72,6 +76,7 @@ impl ServerArguments {
         plan.timeout = self.timeout;
         plan.distances = self.distance.clone().unwrap_or_default();
         plan.patience = self.patience;
+        plan.verify_identity.clone_from(&self.verify_identity);
         plan.shards = self.shards;
         plan.seed = self.seed;
         plan.watch_pids.clone_from(&self.watch_pid);

@@ -105,6 +105,13 @@ impl Shard {
             () = gave_up(&observation, gives_up) => Err(Cause::GaveUp),
         };
         connection.note(attempt);
+        if order.cast.script.verifies_identity() {
+            attempt.identity = match result {
+                Err(Cause::Identity(fault)) => Some(Err(fault)),
+                Ok(()) => Some(Ok(())),
+                Err(_) => None,
+            };
+        }
         if result.is_ok() {
             attempt.done = Some(Instant::now());
         }

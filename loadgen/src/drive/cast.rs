@@ -60,7 +60,11 @@ impl Cast {
                 of: shard.of,
             },
             seed: seed_of_scenario(plan.seed, number),
-            script: Script::new(&scenario.activity, &plan.target)?,
+            script: Script::new(
+                &scenario.activity,
+                &plan.target,
+                plan.verify_identity.as_ref(),
+            )?,
             recorder: RefCell::new(Recorder::new()),
             returns: RefCell::new(drops.then(Returns::new)),
         })

@@ -28,6 +28,11 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// No scenario has answers that could tell.
+    #[error(
+        "--verify-identity looks into answers over HTTP, and no scenario speaks that: leave it out or change --protocol"
+    )]
+    NothingEchoed,
     /// The target's name cannot stand in a certificate.
     #[error("`{0}` of --target is neither a DNS name nor an IP address")]
     ServerName(String),

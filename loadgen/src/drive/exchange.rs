@@ -14,6 +14,7 @@ use super::observed::{Observation, Observed};
 use super::requests::Requests;
 use super::script::{Script, Speech};
 use super::websocket::WebSocket;
+use super::witness::Witness;
 use crate::fleet::Device;
 use crate::measure::{Attempt, Cause};
 use crate::plan::{Close, Protocol, Say};
@@ -108,7 +109,7 @@ impl Connection {
         let talk = std::mem::replace(&mut self.talk, Talk::Over);
         let (talk, result) = match (talk, &script.speech) {
             (Talk::Http(mut http), Speech::Http(requests)) => {
-                let result = request(&mut http, requests, say).await;
+                let result = request(&mut http, requests, device, say).await;
                 (Talk::Http(http), result)
             }
             (talk, Speech::WebSocket(script)) => match websocket(talk, script, device).await {
@@ -166,10 +167,20 @@ impl Connection {
     }
 }
 
-async fn request(http: &mut Http, requests: &Requests, say: Say) -> Result<(), Fault> {
-    let answer = http.exchange(requests.make(say)).await?;
+async fn request(
+    http: &mut Http,
+    requests: &Requests,
+    device: &Device,
+    say: Say,
+) -> Result<(), Fault> {
+    let mut witness = requests.echo.as_ref().map(Witness::new);
+    let answer = http.exchange(requests.make(say), witness.as_mut()).await?;
     if !(200..=299).contains(&answer.status) {
         return Err(Fault::Said(Cause::Status(answer.status)));
+    }
+    if let Some(witness) = witness {
+        let judged = witness.judge(device);
+        judged.map_err(|fault| Fault::Said(Cause::Identity(fault)))?;
     }
     match requests.expected_bytes(say) {
         Some(expected) if expected != answer.bytes => Err(Fault::Said(Cause::WrongContent)),

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::fault::Fault;
 use super::observed::Observed;
 use super::payload::Payload;
+use super::witness::Witness;
 
 /// Read buffer of an HTTP/1.1 connection in bytes: response heads are small, and idle devices are many.
 const READ_BUFFER: usize = 4096;
@@ -94,12 +95,16 @@ impl Http {
         }
     }
 
-    /// Sends a request and reads the whole response, of which nothing is kept.
+    /// Sends a request and reads the whole response, of which nothing is kept but what `witness` keeps.
     ///
     /// # Errors
     ///
     /// The connection failed, or what came is no HTTP; a body that is shorter than announced is one of the former.
-    pub(crate) async fn exchange(&mut self, request: Request<Payload>) -> Result<Answer, Fault> {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Payload>,
+        mut witness: Option<&mut Witness<'_>>,
+    ) -> Result<Answer, Fault> {
         let response = match &mut self.sender {
             Sender::Http1(sender) => match sender.ready().await {
                 Ok(()) => sender.send_request(request).await,
@@ -113,11 +118,20 @@ impl Http {
         };
         let response: Response<Incoming> = response.map_err(fault)?;
         let status = response.status().as_u16();
+        if let Some(witness) = &mut witness {
+            witness.head(response.headers());
+        }
         let mut body = response.into_body();
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(fault)?;
-            bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(data) = frame.data_ref() else {
+                continue;
+            };
+            bytes += data.len() as u64;
+            if let Some(witness) = &mut witness {
+                witness.data(data);
+            }
         }
         Ok(Answer { status, bytes })
     }

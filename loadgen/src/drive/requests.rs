@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
 use super::payload::Payload;
 use crate::plan::workload::exchange::{Http, Request as Settings};
-use crate::plan::{Protocol, Say, Target};
+use crate::plan::{IdentityEcho, Protocol, Say, Target};
 
 /// The requests of a scenario, made once and copied cheaply.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(crate) struct Requests {
     headers: HeaderMap,
     opening: Template,
     message: Template,
+    /// Where their answers say for whom the server takes the device, if that is to be looked at.
+    pub(crate) echo: Option<IdentityEcho>,
 }
 
 #[derive(Debug)]
@@ -23,7 +25,12 @@ struct Template {
 
 impl Requests {
     /// What these settings request of `target`; `None` if it does not make a URI.
-    pub(crate) fn new(protocol: Protocol, http: &Http, target: &Target) -> Option<Requests> {
+    pub(crate) fn new(
+        protocol: Protocol,
+        http: &Http,
+        target: &Target,
+        echo: Option<&IdentityEcho>,
+    ) -> Option<Requests> {
         let authority = target.authority();
         let mut headers = HeaderMap::new();
         headers.insert(
@@ -49,6 +56,7 @@ impl Requests {
             headers,
             opening: template(&http.opening)?,
             message: template(&http.message)?,
+            echo: echo.cloned(),
         })
     }
 

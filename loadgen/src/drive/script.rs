@@ -2,7 +2,7 @@
 
 use super::requests::Requests;
 use super::{mqtt, websocket};
-use crate::plan::{Activity, Close, Exchange, Protocol, Target};
+use crate::plan::{Activity, Close, Exchange, IdentityEcho, Protocol, Target};
 
 /// What the devices of one scenario say, and how they leave.
 #[derive(Debug)]
@@ -25,12 +25,17 @@ pub(crate) enum Speech {
 }
 
 impl Script {
-    /// What the activity says to `target`; `None` if that does not make a URI.
-    pub(crate) fn new(activity: &Activity, target: &Target) -> Option<Script> {
+    /// What the activity says to `target`, and where HTTP's answers say for whom the server takes the device; `None` if the target does
+    /// not make a URI.
+    pub(crate) fn new(
+        activity: &Activity,
+        target: &Target,
+        echo: Option<&IdentityEcho>,
+    ) -> Option<Script> {
         let protocol = activity.exchange.protocol();
         let speech = match &activity.exchange {
             Exchange::Http1(http) | Exchange::H2(http) => {
-                Speech::Http(Requests::new(protocol, http, target)?)
+                Speech::Http(Requests::new(protocol, http, target, echo)?)
             }
             Exchange::Websocket(settings) => {
                 Speech::WebSocket(websocket::Script::new(settings, target)?)
@@ -50,5 +55,10 @@ impl Script {
             close: activity.close,
             speech,
         })
+    }
+
+    /// Whether each good answer is held against the device's certificate.
+    pub(crate) fn verifies_identity(&self) -> bool {
+        matches!(&self.speech, Speech::Http(requests) if requests.echo.is_some())
     }
 }

@@ -56,6 +56,11 @@ impl Device {
             .unwrap_or_else(|| format!("device-{:06}", self.number))
     }
 
+    /// Every name by which a server may know it.
+    pub fn identity_names(&self) -> Vec<String> {
+        self.identity().names()
+    }
+
     /// Gives the device another identity, from its next connection on. Its ticket was the old one's and is not offered again.
     pub fn renew(&self, identity: Arc<Identity>) {
         *self.identity() = identity;

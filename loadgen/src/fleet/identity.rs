@@ -10,6 +10,7 @@ use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
+use x509_parser::extensions::GeneralName;
 
 /// Who a device is. A session ticket is bound to this very object: a device with another identity cannot use it.
 #[derive(Debug)]
@@ -48,6 +49,25 @@ impl Identity {
         let (_, certificate) = x509_parser::parse_x509_certificate(&self.end_entity).ok()?;
         let name = certificate.subject().iter_common_name().next()?;
         name.as_str().ok().map(str::to_owned)
+    }
+
+    /// Every name in its certificate that is text: the common name, and the alternative names (RFC 5280 section 4.2.1.6) that are URIs,
+    /// DNS names or mail addresses.
+    pub fn names(&self) -> Vec<String> {
+        let Ok((_, certificate)) = x509_parser::parse_x509_certificate(&self.end_entity) else {
+            return Vec::new();
+        };
+        let alternative = certificate.subject_alternative_name().ok().flatten();
+        let alternative = alternative
+            .iter()
+            .flat_map(|found| &found.value.general_names);
+        let text = alternative.filter_map(|name| match name {
+            GeneralName::URI(name) | GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => {
+                Some((*name).to_owned())
+            }
+            _ => None,
+        });
+        self.common_name().into_iter().chain(text).collect()
     }
 
     /// What is presented after it.

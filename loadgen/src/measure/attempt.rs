@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::outcome::{Failure, Moment, Outcome};
+use super::outcome::{Failure, IdentityFault, Moment, Outcome};
 
 /// Handshake kind as the TLS library reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Attempt {
     pub done: Option<Instant>,
     /// Kind of the handshake; `None` on a connection that was open already.
     pub handshake: Option<HandshakeKind>,
+    /// Whether the server takes the device for the one that it is; `None` where that was not looked at.
+    pub identity: Option<Result<(), IdentityFault>>,
     /// Whether the attempt was to resume.
     pub resumption_wanted: bool,
     /// Whether it had a ticket to offer.
@@ -78,6 +80,7 @@ impl Attempt {
             first_byte: None,
             done: None,
             handshake: None,
+            identity: None,
             resumption_wanted: false,
             resumption_offered: false,
             tickets_received: 0,

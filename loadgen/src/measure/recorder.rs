@@ -7,7 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::attempt::{Attempt, HandshakeKind};
-use super::outcome::{Cause, Failure, Outcome};
+use super::outcome::{Cause, Failure, IdentityFault, Outcome};
 
 /// Longest time that a histogram tells apart: an hour, in microseconds.
 const LONGEST_MICROSECONDS: u64 = 3_600_000_000;
@@ -78,6 +78,46 @@ pub struct Resumption {
     pub tickets_received: u64,
 }
 
+/// Answers that were held against the device's certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IdentityChecks {
+    /// All of them.
+    pub checked: u64,
+    /// Those that spoke of another device,
+    pub mismatched: u64,
+    /// and of these, those on a connection that had just been resumed.
+    pub mismatched_resumed: u64,
+    /// Those that spoke of none.
+    pub absent: u64,
+}
+
+impl AddAssign for IdentityChecks {
+    fn add_assign(&mut self, other: IdentityChecks) {
+        self.checked += other.checked;
+        self.mismatched += other.mismatched;
+        self.mismatched_resumed += other.mismatched_resumed;
+        self.absent += other.absent;
+    }
+}
+
+impl IdentityChecks {
+    fn add(&mut self, attempt: &Attempt) {
+        let Some(found) = attempt.identity else {
+            return;
+        };
+        self.checked += 1;
+        match found {
+            Ok(()) => {}
+            Err(IdentityFault::Absent) => self.absent += 1,
+            Err(IdentityFault::Mismatch) => {
+                self.mismatched += 1;
+                let resumed = attempt.handshake == Some(HandshakeKind::Resumed);
+                self.mismatched_resumed += u64::from(resumed);
+            }
+        }
+    }
+}
+
 /// Times of one kind of operation in microseconds, and its bytes; successful attempts only.
 #[derive(Debug, Clone)]
 pub struct OperationSamples {
@@ -110,6 +150,8 @@ pub struct Tally {
     pub handshakes: Handshakes,
     /// Resumption.
     pub resumption: Resumption,
+    /// Identities.
+    pub identity: IdentityChecks,
 }
 
 /// One shard's samples, or all shards' after merging.
@@ -367,6 +409,7 @@ impl Tally {
         self.resumption.accepted +=
             u64::from(accepted && attempt.handshake == Some(HandshakeKind::Resumed));
         self.resumption.tickets_received += u64::from(attempt.tickets_received);
+        self.identity.add(attempt);
     }
 
     fn merge(&mut self, other: &Tally) {
@@ -376,6 +419,7 @@ impl Tally {
         self.resumption.offered += other.resumption.offered;
         self.resumption.accepted += other.resumption.accepted;
         self.resumption.tickets_received += other.resumption.tickets_received;
+        self.identity += other.identity;
     }
 }
 
@@ -436,6 +480,31 @@ mod tests {
             );
             assert_eq!(samples.bytes_received.max(), bytes + 1);
         }
+    }
+
+    #[test]
+    fn identities_are_counted_apart_where_a_ticket_told_them() {
+        let mut recorder = Recorder::new();
+        let (other, none) = (Err(IdentityFault::Mismatch), Err(IdentityFault::Absent));
+        for (kind, identity) in [
+            (Some(HandshakeKind::Full), Some(Ok(()))),
+            (Some(HandshakeKind::Full), Some(other)),
+            (Some(HandshakeKind::Resumed), Some(other)),
+            (None, Some(none)),
+            (None, None),
+        ] {
+            let mut attempt = finished(1, kind);
+            attempt.identity = identity;
+            recorder.finish(&attempt, Ok(()));
+        }
+        let found = recorder.window.identity;
+        let expected = IdentityChecks {
+            checked: 4,
+            mismatched: 2,
+            mismatched_resumed: 1,
+            absent: 1,
+        };
+        assert_eq!(found, expected);
     }
 
     #[test]

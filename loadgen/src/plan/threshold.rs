@@ -28,12 +28,14 @@ pub enum Subject {
     ErrorRate,
     /// Successful attempts per second.
     Rate,
+    /// Answers that spoke of another device than the one that asked, or of none, where the plan looks at that.
+    IdentityMismatches,
 }
 
 /// Why a threshold cannot be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "`{0}` is not a threshold; write one like p99<50ms, p99.9<1s, max<2s, error_rate<1% or rate>1000/s"
+    "`{0}` is not a threshold; write one like p99<50ms, p99.9<1s, max<2s, error_rate<1%, rate>1000/s or identity_mismatches<1"
 )]
 pub struct ThresholdError(String);
 
@@ -57,6 +59,10 @@ fn parse(text: &str) -> Option<Threshold> {
             value.strip_suffix('%')?.parse::<f64>().ok()? / 100.0,
         ),
         "rate" => (Subject::Rate, value.strip_suffix("/s")?.parse().ok()?),
+        "identity_mismatches" => (
+            Subject::IdentityMismatches,
+            value.parse::<u32>().ok()?.into(),
+        ),
         "max" => (Subject::ResponseTime(1.0), milliseconds(value)?),
         quantile => {
             let percent: f64 = quantile.strip_prefix('p')?.parse().ok()?;
@@ -86,6 +92,16 @@ fn milliseconds(text: &str) -> Option<f64> {
 }
 
 impl Threshold {
+    /// What holds for every run that looks at identities, said or not.
+    pub fn no_identity_mismatch() -> Threshold {
+        Threshold {
+            text: "identity_mismatches<1".to_owned(),
+            subject: Subject::IdentityMismatches,
+            below: true,
+            limit: 1.0,
+        }
+    }
+
     /// Whether `value`, in the subject's unit, satisfies the condition.
     pub fn holds(&self, value: f64) -> bool {
         if self.below {
@@ -127,6 +143,9 @@ mod tests {
         assert!(p99.holds(49.9) && !p99.holds(50.0));
         let rate: Threshold = "rate>1000/s".parse().unwrap();
         assert!(rate.holds(1000.5) && !rate.holds(1000.0));
+        let identities: Threshold = "identity_mismatches<1".parse().unwrap();
+        assert_eq!(identities, Threshold::no_identity_mismatch());
+        assert!(identities.holds(0.0) && !identities.holds(1.0));
         let errors: Threshold = "error_rate<1%".parse().unwrap();
         assert!((errors.limit - 0.01).abs() < 1e-12);
     }

@@ -9,8 +9,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::bad_devices;
 use super::{
-    BeforeWindow, Counts, ErrorCount, Handshakes, Host, Metric, Resumption, Run, RunResult, SCHEMA,
-    ScenarioResult, SecondOfRun, ThresholdOutcome, Unit, Validity, WatchedProcess, metric,
+    BeforeWindow, Counts, ErrorCount, Handshakes, Host, IdentityChecks, Metric, Resumption, Run,
+    RunResult, SCHEMA, ScenarioResult, SecondOfRun, ThresholdOutcome, Unit, Validity,
+    WatchedProcess, metric,
 };
 use crate::measure::health::{Evidence, judge};
 use crate::measure::recorder::{self, OperationSamples, Tally, new_histogram};
@@ -51,6 +52,10 @@ impl RunResult {
             rate_per_second: counts.rate(window_seconds),
             handshakes: recorder.window.handshakes.into(),
             resumption: recorder.window.into(),
+            identity: plan
+                .verify_identity
+                .as_ref()
+                .map(|_| identity_checks(recorder)),
             open_connections_at_end: measurement.open_at_end,
             before_window: BeforeWindow {
                 counts: recorder.before.counts.into(),
@@ -79,8 +84,13 @@ impl RunResult {
             thresholds: Vec::new(),
             segments: Vec::new(),
         };
-        result.thresholds = plan
-            .thresholds
+        let mut thresholds = plan.thresholds.clone();
+        let is_about_identity =
+            |threshold: &Threshold| threshold.subject == Subject::IdentityMismatches;
+        if result.identity.is_some() && !thresholds.iter().any(is_about_identity) {
+            thresholds.push(Threshold::no_identity_mismatch());
+        }
+        result.thresholds = thresholds
             .iter()
             .map(|threshold| evaluate(threshold, &result))
             .collect();
@@ -127,6 +137,17 @@ fn local_failures(recorder: &Recorder) -> BTreeMap<LocalCause, u64> {
         }
     }
     by_cause
+}
+
+fn identity_checks(recorder: &Recorder) -> IdentityChecks {
+    let mut all = recorder.window.identity;
+    all += recorder.before.identity;
+    IdentityChecks {
+        checked: all.checked,
+        mismatches: all.mismatched,
+        mismatches_resumed: all.mismatched_resumed,
+        absent: all.absent,
+    }
 }
 
 fn largest(shares: &[f64]) -> f64 {
@@ -256,6 +277,9 @@ pub(super) fn evaluate(threshold: &Threshold, result: &RunResult) -> ThresholdOu
         Subject::ErrorRate => (counts.intended > 0)
             .then(|| (counts.failed + counts.overflow) as f64 / counts.intended as f64),
         Subject::Rate => Some(result.rate_per_second),
+        Subject::IdentityMismatches => result
+            .identity
+            .map(|identity| (identity.mismatches + identity.absent) as f64),
     };
     ThresholdOutcome {
         expression: threshold.to_string(),

@@ -118,6 +118,13 @@ fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
             resumption.tickets_received
         )?;
     }
+    if let Some(identity) = &result.identity {
+        writeln!(
+            out,
+            "identity      {} answers checked, {} of another device ({} of these just resumed), {} of none",
+            identity.checked, identity.mismatches, identity.mismatches_resumed, identity.absent
+        )?;
+    }
     let before = &result.before_window.counts;
     if before.started > 0 {
         writeln!(

@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use crate::pki;
-use crate::server::{Options, Server};
+use crate::server::{Behaviour, Honesty, Options, Server};
 
 fn loadgen(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen"))
@@ -69,6 +69,29 @@ fn exit_codes_are_as_documented() {
     let (code, _, complaint) = words(&run(&server, &["--json", "/no/such/folder/x.json"]));
     assert_eq!(code, Some(2));
     assert!(complaint.contains("--json"), "{complaint}");
+}
+
+#[test]
+fn another_device_s_identity_fails_the_run() {
+    let server = Server::start(Options {
+        behaviour: Behaviour::NamesDevice(Honesty::MistakenWhenResumed),
+        ..Options::default()
+    });
+    let looks = [
+        "--mode",
+        "resume",
+        "--verify-identity",
+        "header:x-device-subject",
+    ];
+    let (code, printed, complaint) = words(&run(&server, &looks));
+    assert_eq!(code, Some(99), "{printed}{complaint}");
+    assert!(
+        printed.contains("FAILS  identity_mismatches<1"),
+        "{printed}"
+    );
+    let (code, _, complaint) = words(&run(&server, &["--verify-identity", "cookie:id"]));
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("--verify-identity"), "{complaint}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod executors;
 mod exports;
 mod fleets;
 mod folders;
+mod identities;
 mod lateness;
 mod merging;
 mod models;

@@ -47,12 +47,25 @@ pub(crate) enum Behaviour {
     Body(usize),
     /// Announces a body of so many bytes, sends half of it and closes.
     HalfBody(usize),
+    /// Says for which device it takes whoever asks.
+    NamesDevice(Honesty),
     /// Notes how connections end.
     NotesEnds,
     /// Speaks WebSocket.
     WebSocket(Echo),
     /// Speaks MQTT.
     Mqtt(Broker),
+}
+
+/// What it says about devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Honesty {
+    /// The truth.
+    Honest,
+    /// The truth after a full handshake; it takes every resumed session for another device's.
+    MistakenWhenResumed,
+    /// Nothing.
+    Mute,
 }
 
 /// What the server is like.
@@ -236,6 +249,10 @@ async fn serve(
     if let Some(end_entity) = session.peer_certificates().and_then(<[_]>::first) {
         counters.devices.lock().unwrap().insert(end_entity.to_vec());
     }
+    let named = match behaviour {
+        Behaviour::NamesDevice(honesty) => name_of(session, honesty),
+        _ => None,
+    };
     let h2 = session.alpn_protocol() == Some(b"h2");
     match behaviour {
         Behaviour::SilentHttp => std::future::pending::<()>().await,
@@ -272,7 +289,8 @@ async fn serve(
         }
         _ => {}
     }
-    let service = service_fn(move |request| answer(request, behaviour, Arc::clone(&counters)));
+    let service =
+        service_fn(move |request| answer(request, behaviour, Arc::clone(&counters), named.clone()));
     let io = TokioIo::new(stream);
     let _ = if h2 {
         http2::Builder::new(hyper_util::rt::TokioExecutor::new())
@@ -283,10 +301,25 @@ async fn serve(
     };
 }
 
+/// The subject of the certificate behind this connection, or what the server says instead.
+fn name_of(session: &rustls::ServerConnection, honesty: Honesty) -> Option<String> {
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    match honesty {
+        Honesty::Mute => None,
+        Honesty::MistakenWhenResumed if resumed => Some("CN=device-999999".to_owned()),
+        Honesty::Honest | Honesty::MistakenWhenResumed => {
+            let end_entity = session.peer_certificates()?.first()?;
+            let (_, certificate) = x509_parser::parse_x509_certificate(end_entity).ok()?;
+            Some(certificate.subject().to_string())
+        }
+    }
+}
+
 async fn answer(
     request: Request<Incoming>,
     behaviour: Behaviour,
     counters: Arc<Counters>,
+    named: Option<String>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let number = counters.requests.fetch_add(1, Ordering::Relaxed) + 1;
     let body = request.into_body().collect().await?.to_bytes();
@@ -299,9 +332,18 @@ async fn answer(
     }
     let body = match behaviour {
         Behaviour::Body(length) => Bytes::from(vec![b'x'; length]),
-        _ => Bytes::from_static(b"ok\n"),
+        _ => named
+            .as_ref()
+            .map_or(Bytes::from_static(b"ok\n"), |subject| {
+                let body = serde_json::json!({ "who": { "subject": subject } });
+                Bytes::from(body.to_string())
+            }),
     };
     let mut response = Response::new(Full::new(body));
+    if let Some(subject) = named {
+        let headers = response.headers_mut();
+        headers.insert("x-device-subject", subject.parse().unwrap());
+    }
     if let Behaviour::Status(status) = behaviour {
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
     }
