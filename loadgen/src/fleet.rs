@@ -17,6 +17,7 @@ mod folder;
 pub mod identity;
 mod issuer;
 mod mint;
+mod pairs;
 mod parallel;
 mod pem_file;
 pub mod ticket;

@@ -64,6 +64,12 @@ impl Bundle {
             let identity = identity(certificate, &bundle.loose_certificates, key, paths);
             bundle.devices.push(identity);
         }
+        if !bundle.devices.is_empty() {
+            // Of a chain that has been used, nobody asks for more than a trust anchor.
+            bundle
+                .loose_certificates
+                .retain(Certificate::is_trust_anchor);
+        }
         bundle
     }
 }

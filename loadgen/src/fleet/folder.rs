@@ -4,7 +4,6 @@
 //! read. In any other, every file is read to find out what it is. Nothing is added to what a device presents and nothing
 //! left out: a bundle without its intermediate is presented without it.
 
-use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -12,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::KeyProvider;
-use rustls::pki_types::CertificateDer;
 
 use super::anchors::TRUST_ANCHOR;
-use super::bundle::{self, Bundle, Paths};
+use super::bundle::{Bundle, Paths};
 use super::error::{FleetError, UnusableFiles};
 use super::identity::Identity;
+use super::pairs;
 use super::parallel::{self, AT_ONCE, Opened};
-use super::pem_file::{self, Certificate, Key, Role, Unusable};
+use super::pem_file::{self, Certificate, Unusable};
 use crate::plan::Share;
 
 /// Endings of files that must be of use; others are taken where they are, and passed over where not.
@@ -116,7 +115,7 @@ impl Reading<'_> {
                 Err(_) => {}
             }
         }
-        let (identities, anchors) = join(bundles, &paths, &mut unusable);
+        let (identities, anchors) = pairs::join(bundles, &paths, &mut unusable);
         unusable.sort();
         self.all_usable(unusable)?;
         let size = self.enough(self.pki, identities.len())?;
@@ -215,74 +214,3 @@ fn only_device(mut bundle: Bundle) -> Result<Identity, String> {
 }
 
 const NO_PAIR: &str = "certificate and key do not make a pair";
-
-/// Devices, in order of the files that hold their certificates, and trust anchors. Joins certificates and keys of different
-/// files; what belongs to nothing goes to `unusable`.
-fn join(
-    bundles: Vec<(PathBuf, Bundle)>,
-    paths: &Paths,
-    unusable: &mut Vec<(PathBuf, String)>,
-) -> (Vec<Identity>, Vec<Certificate>) {
-    let mut devices: Vec<(usize, Identity)> = Vec::new();
-    let mut keys: HashMap<Box<[u8]>, (PathBuf, Key)> = HashMap::new();
-    let mut loose: Vec<(PathBuf, Vec<Certificate>, bool)> = Vec::new();
-    for (index, (path, bundle)) in bundles.into_iter().enumerate() {
-        let is_a_device = !bundle.devices.is_empty();
-        devices.extend(bundle.devices.into_iter().map(|identity| (index, identity)));
-        for key in bundle.loose_keys {
-            keys.insert(key.public_key.clone(), (path.clone(), key));
-        }
-        loose.push((path, bundle.loose_certificates, is_a_device));
-    }
-    // The same certificate may lie there as a bundle and as a pair.
-    let mut seen: HashSet<CertificateDer<'static>> = devices
-        .iter()
-        .map(|(_, identity)| identity.end_entity().clone())
-        .collect();
-    let all = || loose.iter().flat_map(|(_, certificates, _)| certificates);
-    // Certificates of version 1 do not say that they are an authority's, but they have issued others.
-    let issuers: HashSet<Box<[u8]>> = all()
-        .filter(|certificate| !certificate.is_self_issued())
-        .map(|certificate| certificate.issuer.clone())
-        .collect();
-    let known: HashSet<Box<[u8]>> = all()
-        .map(|certificate| certificate.public_key.clone())
-        .collect();
-    for (key, (path, _)) in &keys {
-        if !known.contains(key) {
-            unusable.push((
-                path.clone(),
-                "no certificate belongs to its private key".to_owned(),
-            ));
-        }
-    }
-
-    let mut anchors = Vec::new();
-    for (index, (path, mut certificates, is_a_device)) in loose.into_iter().enumerate() {
-        let is_end_entity = |certificate: &Certificate| {
-            certificate.role == Role::Device && !issuers.contains(&certificate.subject)
-        };
-        // What stands in one file is one device's chain.
-        if !is_a_device && let Some(position) = certificates.iter().position(is_end_entity) {
-            let certificate = certificates.remove(position);
-            match keys.get(&certificate.public_key) {
-                _ if seen.contains(&certificate.der) => {}
-                Some((_, key)) => {
-                    seen.insert(certificate.der.clone());
-                    let key = key.clone();
-                    let identity = bundle::identity(certificate, &certificates, key, paths);
-                    devices.push((index, identity));
-                }
-                None => {
-                    unusable.push((path, "no private key belongs to its certificate".to_owned()))
-                }
-            }
-        }
-        anchors.extend(certificates.into_iter().filter(|certificate| {
-            certificate.role == Role::Authority && certificate.is_self_issued()
-        }));
-    }
-    devices.sort_by_key(|(index, _)| *index);
-    let devices = devices.into_iter().map(|(_, identity)| identity).collect();
-    (devices, anchors)
-}

@@ -151,9 +151,14 @@ impl Certificate {
         })
     }
 
-    /// Whether it is its own issuer, which makes an authority a trust anchor.
+    /// Whether it names itself as its issuer.
     pub(super) fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
+    }
+
+    /// Whether it is an authority with nobody above it.
+    pub(super) fn is_trust_anchor(&self) -> bool {
+        self.role == Role::Authority && self.is_self_issued()
     }
 }
 
