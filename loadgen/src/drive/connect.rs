@@ -8,7 +8,6 @@ use std::time::Instant;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::TlsConnector;
 
 use super::counted::Counted;
 use super::distant::Distant;
@@ -18,6 +17,7 @@ use super::leaving::Leaving;
 use super::observed::{Observation, Observed};
 use super::open::OpenConnections;
 use super::script::Script;
+use super::stream::TlsStream;
 use super::tls;
 use crate::fleet::Device;
 use crate::measure::outcome::ServerFault;
@@ -61,24 +61,14 @@ impl Connector {
         let stream = Counted::new(stream, Rc::clone(&observation));
         let stream = Distant::new(stream, round_trip);
 
-        let connector = TlsConnector::from(tls::for_device(
-            &self.configuration,
-            device,
-            script.protocol,
-        ));
-        let handshake = connector.connect(self.server_name.clone(), stream);
-        let stream = handshake
-            .await
-            .map_err(|error| match failure::cause_of(&error) {
-                // The library turns an end of stream in mid-handshake into an error of its own.
-                Cause::Local(_) => Cause::Closed,
-                cause => cause,
-            });
+        let configuration = tls::for_device(&self.configuration, device, script.protocol);
+        let handshake = TlsStream::connect(stream, configuration, self.server_name.clone());
+        let stream = handshake.await.map_err(|error| failure::cause_of(&error));
         attempt.resumption_offered = device.tickets.offered();
         let stream = stream?;
         attempt.client_finished = Some(Instant::now());
 
-        let (_, session) = stream.get_ref();
+        let session = stream.session();
         attempt.handshake = match session.handshake_kind() {
             Some(rustls::HandshakeKind::Resumed) => Some(HandshakeKind::Resumed),
             Some(rustls::HandshakeKind::FullWithHelloRetryRequest) => Some(HandshakeKind::FullHrr),

@@ -49,7 +49,7 @@ impl Connection {
     pub(crate) async fn start(script: &Script, stream: Observed) -> Result<Connection, Cause> {
         let observation = Rc::clone(stream.observation());
         let http = match script.protocol {
-            Protocol::Http1 => Http::http1(stream).await.map(Talk::Http),
+            Protocol::Http1 => Ok(Talk::Http(Http::http1(stream))),
             Protocol::H2 => Http::http2(stream).await.map(Talk::Http),
             Protocol::Websocket | Protocol::Mqtt | Protocol::Mqtt5 | Protocol::Tls => {
                 Ok(Talk::New(Box::new(stream)))
@@ -81,8 +81,8 @@ impl Connection {
             Talk::WebSocket(kept) => kept.listen(),
             Talk::Mqtt(kept) => kept.listen(),
             Talk::Silent(kept) => kept.listen(),
-            // The library's task listens.
-            Talk::Http(_) | Talk::New(_) | Talk::Over => {}
+            Talk::Http(http) => http.rest(),
+            Talk::New(_) | Talk::Over => {}
         }
     }
 

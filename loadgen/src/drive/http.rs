@@ -1,32 +1,46 @@
 //! HTTP/1.1 and HTTP/2 on one connection, by the library's client.
 
-use http::{Request, Response};
+use http::Request;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
 
 use super::fault::Fault;
+use super::http1::{self, Resting};
+use super::kept::Kept;
 use super::observed::Observed;
 use super::payload::Payload;
 use super::witness::Witness;
 
-/// Read buffer of an HTTP/1.1 connection in bytes: response heads are small, and idle devices are many.
-const READ_BUFFER: usize = 4096;
-
 /// One HTTP connection. Dropping it closes it at once.
 #[derive(Debug)]
-pub(crate) struct Http {
-    sender: Sender,
-    task: JoinHandle<()>,
+pub(crate) enum Http {
+    /// Between exchanges there is nothing but the stream.
+    Http1 {
+        /// Empty during an exchange too.
+        kept: Kept<Resting>,
+        /// The last response left room for another exchange.
+        persists: bool,
+    },
+    /// HTTP/2 has state that must last, and a server may say something at any time.
+    Http2 {
+        /// Where requests go.
+        sender: http2::SendRequest<Payload>,
+        /// The library's side.
+        driver: Driver,
+    },
 }
 
+/// The task of the library's side of HTTP/2; it ends with the connection.
 #[derive(Debug)]
-enum Sender {
-    Http1(http1::SendRequest<Payload>),
-    Http2(http2::SendRequest<Payload>),
-    Closed,
+pub(crate) struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What came back.
@@ -55,20 +69,11 @@ where
 
 impl Http {
     /// HTTP/1.1 on this stream.
-    pub(crate) async fn http1(stream: Observed) -> Result<Http, Fault> {
-        let (sender, connection) = http1::Builder::new()
-            .read_buf_exact_size(Some(READ_BUFFER))
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(fault)?;
-        let task = tokio::task::spawn_local(async move {
-            // Why it ended was observed where its bytes pass.
-            let _ = connection.await;
-        });
-        Ok(Http {
-            sender: Sender::Http1(sender),
-            task,
-        })
+    pub(crate) fn http1(stream: Observed) -> Http {
+        Http::Http1 {
+            kept: Kept::new(Resting(stream)),
+            persists: true,
+        }
     }
 
     /// HTTP/2 on this stream.
@@ -77,29 +82,41 @@ impl Http {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(fault)?;
-        let task = tokio::task::spawn_local(async move {
+        let driver = Driver(tokio::task::spawn_local(async move {
+            // Why it ended was observed where its bytes pass.
             let _ = connection.await;
-        });
-        Ok(Http {
-            sender: Sender::Http2(sender),
-            task,
-        })
+        }));
+        Ok(Http::Http2 { sender, driver })
     }
 
     /// Whether another request can be sent.
     pub(crate) fn is_usable(&self) -> bool {
-        match &self.sender {
-            Sender::Http1(sender) => !sender.is_closed(),
-            Sender::Http2(sender) => !sender.is_closed(),
-            Sender::Closed => false,
+        match self {
+            Http::Http1 { kept, persists } => *persists && kept.is_here(),
+            Http::Http2 { sender, .. } => !sender.is_closed(),
         }
     }
 
+<<<<<<< HEAD
     /// Sends a request and reads the whole response, of which nothing is kept but what `witness` keeps.
+=======
+    /// Nothing is to be sent for now; the server is still listened to.
+    pub(crate) fn rest(&mut self) {
+        match self {
+            Http::Http1 { kept, .. } => kept.listen(),
+            // The library's task does.
+            Http::Http2 { .. } => {}
+        }
+    }
+
+    /// Sends a request and reads the whole response, of which nothing is kept. Dropped before its end, it closes an HTTP/1.1
+    /// connection.
+>>>>>>> f7f490c (Hold connections without buffers)
     ///
     /// # Errors
     ///
     /// The connection failed, or what came is no HTTP; a body that is shorter than announced is one of the former.
+<<<<<<< HEAD
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Payload>,
@@ -132,21 +149,51 @@ impl Http {
             if let Some(witness) = &mut witness {
                 witness.data(data);
             }
+=======
+    pub(crate) async fn exchange(&mut self, request: Request<Payload>) -> Result<Answer, Fault> {
+        match self {
+            Http::Http1 { kept, persists } => {
+                let Resting(stream) = kept.take().ok_or(Fault::Stream)?;
+                let exchanged = http1::exchange(stream, request).await.map_err(fault)?;
+                *kept = Kept::new(Resting(exchanged.stream));
+                *persists = exchanged.persists;
+                Ok(exchanged.answer)
+            }
+            Http::Http2 { sender, .. } => exchange_http2(sender, request).await.map_err(fault),
+>>>>>>> f7f490c (Hold connections without buffers)
         }
-        Ok(Answer { status, bytes })
     }
 
     /// Says goodbye (HTTP/2 GOAWAY, TLS close_notify) and closes.
-    pub(crate) async fn close(mut self) {
-        self.sender = Sender::Closed;
-        let _ = (&mut self.task).await;
+    pub(crate) async fn close(self) {
+        match self {
+            Http::Http1 { mut kept, .. } => {
+                if let Some(Resting(mut stream)) = kept.take() {
+                    // Whoever does not listen to a goodbye does not get it.
+                    let _ = stream.shutdown().await;
+                }
+            }
+            Http::Http2 { sender, mut driver } => {
+                drop(sender);
+                let _ = (&mut driver.0).await;
+            }
+        }
     }
 }
 
-impl Drop for Http {
-    fn drop(&mut self) {
-        self.task.abort();
+async fn exchange_http2(
+    sender: &mut http2::SendRequest<Payload>,
+    request: Request<Payload>,
+) -> hyper::Result<Answer> {
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        bytes += frame?.data_ref().map_or(0, |data| data.len() as u64);
     }
+    Ok(Answer { status, bytes })
 }
 
 /// The library reports a failed connection in its own words, sometimes to the wrong party.

@@ -68,3 +68,130 @@ impl<T> Drop for Kept<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rustls::pki_types::ServerName;
+    use rustls::version::TLS13;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::LocalSet;
+    use tokio_rustls::{TlsAcceptor, server};
+
+    use super::*;
+    use crate::drive::counted::Counted;
+    use crate::drive::distant::Distant;
+    use crate::drive::http1::Resting;
+    use crate::drive::leaving::Leaving;
+    use crate::drive::observed::{Observation, Observed};
+    use crate::drive::open::OpenConnections;
+    use crate::drive::stream::TlsStream;
+    use crate::drive::stream::tests::Ends;
+    use crate::measure::Cause;
+
+    struct Fixture {
+        kept: Kept<Resting>,
+        observation: Rc<Observation>,
+        open: Rc<OpenConnections>,
+        server: server::TlsStream<TcpStream>,
+    }
+
+    async fn fixture(distance: Duration) -> Fixture {
+        let ends = Ends::new(&TLS13);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(ends.server(0)));
+        let network = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let observation = Observation::new(Arc::clone(&ends.tickets));
+        let network = Distant::new(
+            Counted::new(
+                Leaving::new(network, Rc::clone(&observation)),
+                Rc::clone(&observation),
+            ),
+            distance,
+        );
+        let name = ServerName::try_from("localhost").unwrap();
+        let (stream, server) = tokio::join!(
+            TlsStream::connect(network, Arc::new(ends.device()), name),
+            async { acceptor.accept(listener.accept().await.unwrap().0).await }
+        );
+        let open = Rc::new(OpenConnections::default());
+        let stream = Observed::new(stream.unwrap(), Rc::clone(&observation), open.enter());
+        Fixture {
+            kept: Kept::new(Resting(stream)),
+            observation,
+            open,
+            server: server.unwrap(),
+        }
+    }
+
+    /// Lets other tasks go on until `done`; that it ends is the test.
+    async fn until(done: impl Fn() -> bool) {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_server_s_goodbye_and_tickets_are_noticed_without_anybody_reading() {
+        for distance in [Duration::ZERO, Duration::from_millis(5)] {
+            LocalSet::new()
+                .run_until(async {
+                    let mut fixture = fixture(distance).await;
+                    fixture.kept.listen();
+                    until(|| fixture.observation.accepted.get().is_some()).await;
+                    assert_eq!(fixture.observation.tickets_received(), 1);
+                    assert!(fixture.kept.is_here());
+                    assert_eq!(fixture.open.count(), 1);
+                    fixture.server.shutdown().await.unwrap();
+                    until(|| !fixture.kept.is_here()).await;
+                    assert_eq!(fixture.observation.cause.get(), Some(Cause::Closed));
+                    assert_eq!(fixture.open.count(), 0);
+                    assert!(fixture.kept.take().is_none());
+                })
+                .await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_can_be_used_and_rest_again() {
+        LocalSet::new()
+            .run_until(async {
+                let mut fixture = fixture(Duration::ZERO).await;
+                for round in 0..3 {
+                    let Resting(mut stream) = fixture.kept.take().unwrap();
+                    assert!(!fixture.kept.is_here());
+                    stream.write_u8(round).await.unwrap();
+                    stream.flush().await.unwrap();
+                    assert_eq!(fixture.server.read_u8().await.unwrap(), round);
+                    fixture.kept = Kept::new(Resting(stream));
+                    fixture.kept.listen();
+                    tokio::task::yield_now().await;
+                }
+                // Dropped, it is closed at once.
+                drop(fixture.kept);
+                let end = fixture.server.read(&mut [0]).await;
+                assert!(end.is_err(), "without a goodbye: {end:?}");
+                assert_eq!(fixture.open.count(), 0);
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asked_for_ends_a_resting_connection() {
+        LocalSet::new()
+            .run_until(async {
+                let mut fixture = fixture(Duration::ZERO).await;
+                fixture.kept.listen();
+                fixture.server.write_all(b"unasked").await.unwrap();
+                fixture.server.flush().await.unwrap();
+                until(|| !fixture.kept.is_here()).await;
+                assert_eq!(fixture.open.count(), 0);
+            })
+            .await;
+    }
+}

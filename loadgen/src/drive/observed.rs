@@ -12,13 +12,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::client::TlsStream;
 
 use super::counted::Counted;
 use super::distant::Distant;
 use super::failure;
 use super::leaving::Leaving;
 use super::open::OpenGuard;
+use super::stream::TlsStream;
 use crate::fleet::ticket::TicketSlot;
 use crate::measure::Cause;
 use crate::plan::Close;
@@ -126,17 +126,27 @@ impl Observed {
 
     /// Whether TLS 1.2 was negotiated.
     pub(crate) fn is_tls12(&self) -> bool {
-        self.stream.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2)
+        self.stream.session().protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2)
     }
 
-    /// A server that refuses sends its alert and closes; a write then fails before the alert was read. The alert says
-    /// more than the failed write.
+    /// Takes what the server says to a device that is not reading: tickets, and its goodbye. Ready when there is data to
+    /// read, and when the connection has ended.
+    pub(crate) fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self.stream.poll_heard(context) {
+            Poll::Pending => {
+                self.observation.heard(false);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(())) if self.stream.has_data() => self.observation.heard(true),
+            Poll::Ready(Ok(())) => self.observation.failed(Cause::Closed),
+            Poll::Ready(Err(error)) => self.observation.failed(failure::cause_of(&error)),
+        }
+        Poll::Ready(())
+    }
+
     fn write_failed(&mut self, context: &mut Context<'_>, error: &io::Error) {
-        let mut bytes = [0; 64];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
-        if let Poll::Ready(Err(read_error)) = read {
-            self.observation.failed(failure::cause_of(&read_error));
+        if let Some(words) = self.stream.last_words(context) {
+            self.observation.failed(failure::cause_of(&words));
         }
         self.observation.failed(failure::cause_of(error));
     }
