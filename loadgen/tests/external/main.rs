@@ -1,6 +1,6 @@
 //! Against other people's servers: their own counters must agree with the generator's, exactly, whatever the mix.
 //!
-//! Needs `nginx`, `haproxy` and `openssl` in the path.
+//! Needs `nginx`, `haproxy`, `mosquitto` and `openssl` in the path, and Debian's `python3-websockets`.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -11,5 +11,7 @@
 mod fleets;
 mod haproxy;
 mod mixes;
+mod mosquitto;
 mod nginx;
 mod process;
+mod websockets;

@@ -110,6 +110,9 @@ impl Version {
                 let mut connect = v5::Connect::new(client_id, keep_alive);
                 connect.clean_start = greeting.clean_start;
                 connect.username = username;
+                // As long as MQTT 3.1.1 has it; without, a session ends with its connection.
+                connect.properties.session_expiry_interval =
+                    (!greeting.clean_start).then_some(u32::MAX);
                 connect.properties.max_packet_size = Some(greeting.largest_packet);
                 connect.last_will = greeting
                     .will

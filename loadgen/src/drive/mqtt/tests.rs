@@ -272,6 +272,7 @@ async fn what_the_client_says_of_itself_is_as_set() {
     assert_eq!((&*connect.client_id, connect.keep_alive), ("fleet-d1", 90));
     assert_eq!(connect.username.as_deref(), Some("d1"));
     assert!(!connect.clean_start);
+    assert_eq!(connect.properties.session_expiry_interval, Some(u32::MAX));
     let will = connect.last_will.unwrap();
     assert_eq!(
         (&*will.topic_name, will.qos),
