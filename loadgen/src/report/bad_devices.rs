@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use super::number::count;
 use super::{BadDevices, Found};
 use crate::measure::outcome::{Outcome, alert_name};
 use crate::measure::{self, Cause, Failure, Moment};
@@ -90,17 +91,17 @@ pub(super) fn rows(bad: &[BadDevices]) -> Vec<Vec<String>> {
             let found: Vec<_> = fault
                 .found
                 .iter()
-                .map(|found| format!("{} {} {}", found.count, found.class, found.code))
+                .map(|found| format!("{} {} {}", count(found.count), found.class, found.code))
                 .map(|found| found.trim_end().to_owned())
                 .collect();
             vec![
                 fault.fault.clone(),
                 expected,
                 found.join(", "),
-                fault.devices.to_string(),
-                fault.as_expected.to_string(),
-                fault.not_refused.to_string(),
-                fault.failed.to_string(),
+                count(fault.devices as u64),
+                count(fault.as_expected),
+                count(fault.not_refused),
+                count(fault.failed),
             ]
         })
         .collect()
@@ -119,8 +120,8 @@ pub(super) fn write(out: &mut String, bad: &[BadDevices]) -> fmt::Result {
             continue;
         };
         write!(out, "{fault:<26}{expected:<34}")?;
-        for count in counts {
-            write!(out, "{count:>12}")?;
+        for number in counts {
+            write!(out, "{number:>12}")?;
         }
         writeln!(out, "  {found}")?;
     }

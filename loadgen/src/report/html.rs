@@ -16,7 +16,7 @@ use super::bad_devices;
 use super::headline::found;
 use super::number::{bytes, count, percent, quantity, time};
 use super::scenario::ScenarioResult;
-use super::{BadDevices, ErrorCount, RunResult, SegmentOfRun};
+use super::{ErrorCount, RunResult, SegmentOfRun};
 use crate::measure::Verdict;
 
 /// The page of a run.
@@ -50,17 +50,6 @@ pub fn page(result: &RunResult) -> String {
         );
     }
     html += &section("Failures", "", &failures(result));
-    if !result.bad_devices.is_empty() {
-        html += &section(
-            "Devices that are bad on purpose",
-            "A refusal that is due is a success; that such a device is served is a failure.",
-            &table(
-                3,
-                &bad_devices::HEADINGS,
-                &bad_devices::rows(&result.bad_devices),
-            ),
-        );
-    }
     html += &section("Handshakes and resumption", "", &handshakes(result));
     if result.watched.is_some() {
         html += &section(
@@ -323,20 +312,14 @@ fn parts(result: &RunResult) -> String {
         html += &section("Scenarios", "", &table(2, &headings, &rows));
     }
     if !result.bad_devices.is_empty() {
-        let rows: Vec<_> = result.bad_devices.iter().map(bad_devices).collect();
-        let headings = [
-            "fault",
-            "expected",
-            "found",
-            "devices",
-            "as expected",
-            "not refused",
-            "failed otherwise",
-        ];
         html += &section(
             "Bad devices",
             "Devices whose credentials are wrong on purpose: a refusal that had to happen is a success, its absence a failure.",
-            &table(3, &headings, &rows),
+            &table(
+                3,
+                &bad_devices::HEADINGS,
+                &bad_devices::rows(&result.bad_devices),
+            ),
         );
     }
     if !result.segments.is_empty() {
@@ -382,26 +365,6 @@ fn scenario(scenario: &ScenarioResult) -> Vec<String> {
         quantile(0.5),
         quantile(0.99),
         quantile(1.0),
-    ]
-}
-
-fn bad_devices(bad: &BadDevices) -> Vec<String> {
-    let found: Vec<_> = bad
-        .found
-        .iter()
-        .map(|found| format!("{} {} {}", count(found.count), found.class, found.code))
-        .collect();
-    vec![
-        bad.fault.clone(),
-        match &bad.alert {
-            Some(alert) => format!("{} ({alert})", bad.expected),
-            None => bad.expected.clone(),
-        },
-        found.join(", "),
-        count(bad.devices as u64),
-        count(bad.as_expected),
-        count(bad.not_refused),
-        count(bad.failed),
     ]
 }
 
