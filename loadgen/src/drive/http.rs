@@ -1,7 +1,8 @@
 //! HTTP/1.1 and HTTP/2 on one connection, by the library's client.
 
-use http::Request;
+use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
@@ -97,9 +98,6 @@ impl Http {
         }
     }
 
-<<<<<<< HEAD
-    /// Sends a request and reads the whole response, of which nothing is kept but what `witness` keeps.
-=======
     /// Nothing is to be sent for now; the server is still listened to.
     pub(crate) fn rest(&mut self) {
         match self {
@@ -109,58 +107,30 @@ impl Http {
         }
     }
 
-    /// Sends a request and reads the whole response, of which nothing is kept. Dropped before its end, it closes an HTTP/1.1
-    /// connection.
->>>>>>> f7f490c (Hold connections without buffers)
+    /// Sends a request and reads the whole response, of which nothing is kept but what `witness` keeps. Dropped before its
+    /// end, it closes an HTTP/1.1 connection.
     ///
     /// # Errors
     ///
     /// The connection failed, or what came is no HTTP; a body that is shorter than announced is one of the former.
-<<<<<<< HEAD
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Payload>,
-        mut witness: Option<&mut Witness<'_>>,
+        witness: Option<&mut Witness<'_>>,
     ) -> Result<Answer, Fault> {
-        let response = match &mut self.sender {
-            Sender::Http1(sender) => match sender.ready().await {
-                Ok(()) => sender.send_request(request).await,
-                Err(error) => Err(error),
-            },
-            Sender::Http2(sender) => match sender.ready().await {
-                Ok(()) => sender.send_request(request).await,
-                Err(error) => Err(error),
-            },
-            Sender::Closed => return Err(Fault::Stream),
-        };
-        let response: Response<Incoming> = response.map_err(fault)?;
-        let status = response.status().as_u16();
-        if let Some(witness) = &mut witness {
-            witness.head(response.headers());
-        }
-        let mut body = response.into_body();
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(fault)?;
-            let Some(data) = frame.data_ref() else {
-                continue;
-            };
-            bytes += data.len() as u64;
-            if let Some(witness) = &mut witness {
-                witness.data(data);
-            }
-=======
-    pub(crate) async fn exchange(&mut self, request: Request<Payload>) -> Result<Answer, Fault> {
         match self {
             Http::Http1 { kept, persists } => {
                 let Resting(stream) = kept.take().ok_or(Fault::Stream)?;
-                let exchanged = http1::exchange(stream, request).await.map_err(fault)?;
+                let exchanged = http1::exchange(stream, request, witness).await;
+                let exchanged = exchanged.map_err(fault)?;
                 *kept = Kept::new(Resting(exchanged.stream));
                 *persists = exchanged.persists;
                 Ok(exchanged.answer)
             }
-            Http::Http2 { sender, .. } => exchange_http2(sender, request).await.map_err(fault),
->>>>>>> f7f490c (Hold connections without buffers)
+            Http::Http2 { sender, .. } => {
+                let answer = exchange_http2(sender, request, witness);
+                answer.await.map_err(fault)
+            }
         }
     }
 
@@ -184,14 +154,33 @@ impl Http {
 async fn exchange_http2(
     sender: &mut http2::SendRequest<Payload>,
     request: Request<Payload>,
+    witness: Option<&mut Witness<'_>>,
 ) -> hyper::Result<Answer> {
     sender.ready().await?;
     let response = sender.send_request(request).await?;
+    read(response, witness).await
+}
+
+/// Reads the whole response.
+pub(super) async fn read(
+    response: Response<Incoming>,
+    mut witness: Option<&mut Witness<'_>>,
+) -> hyper::Result<Answer> {
     let status = response.status().as_u16();
+    if let Some(witness) = &mut witness {
+        witness.head(response.headers());
+    }
     let mut body = response.into_body();
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
-        bytes += frame?.data_ref().map_or(0, |data| data.len() as u64);
+        let frame = frame?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        bytes += data.len() as u64;
+        if let Some(witness) = &mut witness {
+            witness.data(data);
+        }
     }
     Ok(Answer { status, bytes })
 }

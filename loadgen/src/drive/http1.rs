@@ -6,15 +6,15 @@
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use http::Request;
-use http_body_util::BodyExt as _;
+use ::http::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::http::Answer;
+use super::http::{self, Answer};
 use super::kept::Listen;
 use super::observed::Observed;
 use super::payload::Payload;
+use super::witness::Witness;
 
 /// A stream between exchanges. What nobody asked for ends it.
 #[derive(Debug)]
@@ -45,19 +45,14 @@ pub(crate) struct Exchanged {
 pub(crate) async fn exchange(
     stream: Observed,
     request: Request<Payload>,
+    witness: Option<&mut Witness<'_>>,
 ) -> hyper::Result<Exchanged> {
     let (mut sender, mut connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut over = false;
     let answer = {
         let mut talk = pin!(async {
             let response = sender.send_request(request).await?;
-            let status = response.status().as_u16();
-            let mut body = response.into_body();
-            let mut bytes = 0;
-            while let Some(frame) = body.frame().await {
-                bytes += frame?.data_ref().map_or(0, |data| data.len() as u64);
-            }
-            hyper::Result::Ok(Answer { status, bytes })
+            http::read(response, witness).await
         });
         std::future::poll_fn(|context| {
             if let Poll::Ready(result) = talk.as_mut().poll(context) {
