@@ -109,6 +109,27 @@ fn get_and_post_over_http2_become_http1_upstream() {
 }
 
 #[test]
+fn a_large_response_over_http2_comes_in_frames_that_fill_a_record_each() {
+    let text: String = (0..30_000).map(|number| format!("{number:08}")).collect();
+    let sent = text.clone();
+    let fleet = Fleet::with_upstream(Upstream::answering(move |_| ok(&sent)), |_| {});
+    h2::run(async {
+        let (mut sender, _) = h2::connect(&h2_device(&fleet), fleet.gateway.address()).await;
+        let response = sender.send_request(h2::get("/")).await.unwrap();
+        assert_eq!(response.headers()["content-length"], "240000");
+        let (mut body, mut received, mut longest) = (response.into_body(), Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            longest = longest.max(data.len());
+            received.extend_from_slice(&data);
+        }
+        assert!(received == text.as_bytes());
+        // With its header a frame is as long as a record may be.
+        assert_eq!(longest + 9, 16 * 1024);
+    });
+}
+
+#[test]
 fn a_body_of_unknown_length_over_http2_is_chunked_upstream() {
     let fleet = Fleet::start(|_| {});
     h2::run(async {

@@ -91,6 +91,11 @@ impl Activity {
         self.multiplexed.set(true);
     }
 
+    /// Whether several requests may be open at once: HTTP/2.
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
     /// Whether a multiplexed connection keeps the gateway busy for nothing.
     pub fn flood(&self) -> Option<Flood> {
         if self.overhead.get() > MAX_OVERHEAD {

@@ -24,6 +24,9 @@ use crate::clock;
 use crate::serve::activity::Activity;
 use crate::tls::records::{MAX_PLAINTEXT, Records};
 
+/// As much is sent at once: a few records of the largest size.
+const TOGETHER: usize = 4 * MAX_PLAINTEXT;
+
 /// How long a device may take to read the end of its connection.
 const MOMENT: Duration = Duration::from_secs(1);
 
@@ -317,13 +320,17 @@ impl TlsStream {
         cx: &mut Context<'_>,
         plaintext: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // A ticket may wait here for company; anything else that waits means that the device is slow to read.
-        if self.records.outgoing.len() >= MAX_PLAINTEXT {
+        if self.records.outgoing.len() >= TOGETHER {
+            // The device is slow to read.
             ready!(self.poll_send(cx))?;
         }
         self.tail_may_wait = false;
         let plaintext = plaintext.get(..MAX_PLAINTEXT).unwrap_or(plaintext);
         self.records.encrypt(plaintext, &mut self.incoming)?;
+        if self.records.outgoing.len() < TOGETHER {
+            // What follows goes with it, or the flush after it sends it.
+            return Poll::Ready(Ok(plaintext.len()));
+        }
         match self.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             // The record is sealed and kept: it counts as written, and the next flush waits for it.
