@@ -8,6 +8,7 @@
 //! | `/status/CODE` | that status |
 //! | `/bytes/N` | N bytes, streamed |
 //! | `/sink` | the length of the request's body, once it is read to its end and thrown away |
+//! | `/ws` | WebSocket: every message, as it came |
 //! | `/reset` | nothing: the connection is closed abruptly |
 //! | anything else | `ok` |
 //!
@@ -16,6 +17,7 @@
 mod head;
 mod reply;
 mod serve;
+mod websocket;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

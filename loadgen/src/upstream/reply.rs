@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::head::Kept;
+use super::websocket;
 
 /// Bytes per frame of `/bytes/N`.
 const CHUNK: usize = 16 * 1024;
@@ -64,6 +65,8 @@ pub(super) async fn to(
                 |status| text(status, "status as asked\n"),
             ),
         ("bytes", Ok(count)) => Response::new(ReplyBody::Zeros(count)),
+        ("ws", _) => websocket::upgrade(&request)
+            .unwrap_or_else(|| text(StatusCode::UPGRADE_REQUIRED, "only for WebSocket\n")),
         ("reset", _) => return Err(Reset),
         _ => text(StatusCode::OK, "ok\n"),
     })

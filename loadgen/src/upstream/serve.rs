@@ -1,19 +1,23 @@
 //! Accepting connections and serving HTTP/1.1 on them.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::head::{Keeping, Kept};
 use super::reply::{self, Reset};
+use super::websocket;
 
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
@@ -35,32 +39,44 @@ async fn connection(stream: TcpStream, requests: Arc<AtomicU64>) {
         return;
     }
     let abrupt = Rc::new(Cell::new(false));
+    let switched = Rc::new(Cell::new(false));
     let kept = Kept::default();
     let service = service_fn(|request| {
         requests.fetch_add(1, Ordering::Relaxed);
-        let abrupt = Rc::clone(&abrupt);
+        let (abrupt, switched) = (Rc::clone(&abrupt), Rc::clone(&switched));
         let kept = kept.clone();
-        async move {
+        // In a box, so that the connection can be taken apart when it switches protocols.
+        Box::pin(async move {
             match reply::to(request, &kept).await {
-                Ok(response) => Ok::<_, Reset>(response),
+                Ok(response) => {
+                    switched.set(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                    Ok::<_, Reset>(response)
+                }
                 Err(reset) => {
                     abrupt.set(true);
                     Err(reset)
                 }
             }
-        }
+        })
     });
-    let mut io = TokioIo::new(Keeping {
+    let io = TokioIo::new(Keeping {
         stream,
         kept: kept.clone(),
     });
-    let served = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .half_close(false)
-        .serve_connection(&mut io, service)
-        .await;
+        .serve_connection(io, service);
+    let served = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner().stream;
     if served.is_err() && abrupt.get() {
         // If this fails the peer sees an ordinary close instead of a reset.
-        let _ = reset(&io.into_inner().stream);
+        let _ = reset(&stream);
+    } else if served.is_ok() && switched.get() {
+        websocket::echo(stream, parts.read_buf).await;
+    } else {
+        // A peer that has gone needs no goodbye.
+        let _ = stream.shutdown().await;
     }
 }
 

@@ -80,6 +80,38 @@ fn headers_are_told_exactly_as_received() {
 }
 
 #[test]
+fn websocket_messages_come_back() {
+    let upstream = upstream();
+    let key = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+               sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: telemetry.v1, other\r\n";
+    let mut stream = TcpStream::connect(upstream.address()).unwrap();
+    let ask = format!("GET /ws HTTP/1.1\r\nhost: a\r\n{key}\r\n");
+    // The first message comes with the request: a masked frame of two letters; the goodbye follows.
+    let hello = [0x82, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    stream
+        .write_all(&[ask.as_bytes(), &hello].concat())
+        .unwrap();
+    stream
+        .write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])
+        .unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    let end = reply.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&reply[..end]).to_lowercase();
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    assert!(
+        head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="),
+        "{head}"
+    );
+    assert!(
+        head.contains("sec-websocket-protocol: telemetry.v1\r\n"),
+        "{head}"
+    );
+    assert_eq!(reply[end..], [0x82, 2, b'h', b'i', 0x88, 2, 0x03, 0xe8]);
+    assert!(get(&upstream, "/ws").starts_with("HTTP/1.1 426 "));
+}
+
+#[test]
 fn reset_is_a_reset() {
     let upstream = upstream();
     let error = ask(&upstream, "GET /reset HTTP/1.1\r\nhost: a\r\n\r\n").unwrap_err();
