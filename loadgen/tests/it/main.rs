@@ -21,6 +21,7 @@ mod outcomes;
 mod peers;
 mod pki;
 mod reports;
+mod schema;
 mod segments;
 mod server;
 mod truth;
