@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 use super::{MergeError, Part};
 use crate::report::scenario::{ReturnCounts, ScenarioResult};
 use crate::report::{
-    BadDevices, BeforeWindow, Counts, ErrorCount, Found, Handshakes, Metric, Resumption, RunResult,
-    Unit,
+    BadDevices, BeforeWindow, Counts, ErrorCount, Found, Handshakes, IdentityChecks, Metric,
+    Resumption, RunResult, Unit,
 };
 
 /// The sums of all parts; what is not a sum is the first part's.
@@ -18,17 +18,7 @@ pub(super) fn of(parts: &[Part<'_>]) -> Result<RunResult, MergeError> {
     };
     let mut whole = first.result.clone();
     for part in others {
-        let other = part.result;
-        whole.run.devices += other.run.devices;
-        whole.run.shards += other.run.shards;
-        whole.run.interrupted |= other.run.interrupted;
-        add_counts(&mut whole.counts, other.counts);
-        add_handshakes(&mut whole.handshakes, other.handshakes);
-        add_resumption(&mut whole.resumption, other.resumption);
-        add_before(&mut whole.before_window, &other.before_window);
-        whole.open_connections_at_end += other.open_connections_at_end;
-        add_errors(&mut whole.errors, &other.errors);
-        add_bad_devices(&mut whole.bad_devices, &other.bad_devices);
+        add_result(&mut whole, part.result);
     }
     whole.metrics = metrics(
         parts
@@ -37,6 +27,64 @@ pub(super) fn of(parts: &[Part<'_>]) -> Result<RunResult, MergeError> {
     )?;
     whole.scenarios = scenarios(parts)?;
     Ok(whole)
+}
+
+/// All that can be added as it is. What needs the others' histograms or clocks, and what is judged anew, is not added here.
+fn add_result(into: &mut RunResult, other: &RunResult) {
+    let RunResult {
+        schema: _,
+        run,
+        host: _,
+        choices: _,
+        validity: _,
+        counts,
+        rate_per_second: _,
+        handshakes,
+        resumption,
+        identity,
+        open_connections_at_end,
+        before_window,
+        metrics: _,
+        errors,
+        scenarios: _,
+        bad_devices,
+        seconds: _,
+        watched: _,
+        thresholds: _,
+        segments: _,
+    } = other;
+    into.run.devices += run.devices;
+    into.run.shards += run.shards;
+    into.run.interrupted |= run.interrupted;
+    add_counts(&mut into.counts, *counts);
+    add_handshakes(&mut into.handshakes, *handshakes);
+    add_resumption(&mut into.resumption, *resumption);
+    into.identity = add_identity(into.identity, *identity);
+    into.open_connections_at_end += open_connections_at_end;
+    add_before(&mut into.before_window, before_window);
+    add_errors(&mut into.errors, errors);
+    add_bad_devices(&mut into.bad_devices, bad_devices);
+}
+
+fn add_identity(
+    first: Option<IdentityChecks>,
+    other: Option<IdentityChecks>,
+) -> Option<IdentityChecks> {
+    let (Some(first), Some(other)) = (first, other) else {
+        return first.or(other);
+    };
+    let IdentityChecks {
+        checked,
+        mismatches,
+        mismatches_resumed,
+        absent,
+    } = other;
+    Some(IdentityChecks {
+        checked: first.checked + checked,
+        mismatches: first.mismatches + mismatches,
+        mismatches_resumed: first.mismatches_resumed + mismatches_resumed,
+        absent: first.absent + absent,
+    })
 }
 
 fn add_counts(into: &mut Counts, other: Counts) {
