@@ -1,6 +1,7 @@
 //! Against other people's servers: their own counters must agree with the generator's, exactly, whatever the mix.
 //!
-//! Needs `nginx`, `haproxy`, `mosquitto` and `openssl` in the path, and Debian's `python3-websockets`.
+//! Needs `nginx`, `haproxy`, `mosquitto` and `openssl` in the path, Debian's `python3-websockets`, and for the reports
+//! `chromium`.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -13,5 +14,6 @@ mod haproxy;
 mod mixes;
 mod mosquitto;
 mod nginx;
+mod page;
 mod process;
 mod websockets;
