@@ -178,16 +178,29 @@ impl fmt::Display for Activity {
         let percent = |share: f64| (share * 1000.0).round() / 10.0;
         write!(formatter, "{}, ", self.exchange.protocol().name())?;
         if self.reuse >= 1.0 {
-            return formatter.write_str("open connections");
+            formatter.write_str("open connections")?;
+        } else {
+            if self.reuse > 0.0 {
+                write!(formatter, "{} % on open connections, ", percent(self.reuse))?;
+            }
+            write!(
+                formatter,
+                "new connections ({} % with a ticket)",
+                percent(self.resume_ratio)
+            )?;
         }
-        if self.reuse > 0.0 {
-            write!(formatter, "{} % on open connections, ", percent(self.reuse))?;
+        if let Some(hold) = self.hold {
+            write!(formatter, ", held for {}", humantime::format_duration(hold))?;
         }
-        write!(
-            formatter,
-            "new connections ({} % with a ticket)",
-            percent(self.resume_ratio)
-        )
+        if let Some(telemetry) = self.telemetry {
+            let every = humantime::format_duration(telemetry.every);
+            write!(formatter, " with a message every {every}")?;
+        }
+        formatter.write_str(match self.close {
+            Close::Notify => "",
+            Close::Fin => ", left by FIN alone",
+            Close::Reset => ", left by RST",
+        })
     }
 }
 
@@ -313,6 +326,26 @@ mod tests {
         assert_eq!((publish.bytes, publish.qos), (1024, Qos::ExactlyOnce));
         assert_eq!(mqtt.client_id, "{device}");
         assert_eq!(activity.errors(), []);
+    }
+
+    #[test]
+    fn a_report_says_what_devices_do() {
+        let mut activity = Mode::Mixed.activity(Protocol::Mqtt5, 1);
+        assert_eq!(
+            activity.to_string(),
+            "MQTT 5, 70 % on open connections, new connections (83.3 % with a ticket)"
+        );
+        activity = Mode::Full.activity(Protocol::Websocket, 1);
+        activity.hold = Some(Duration::from_secs(300));
+        activity.telemetry = Some(Telemetry {
+            every: Duration::from_secs(10),
+            jitter: Duration::ZERO,
+        });
+        activity.close = Close::Reset;
+        assert_eq!(
+            activity.to_string(),
+            "WebSocket, new connections (0 % with a ticket), held for 5m with a message every 10s, left by RST"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a device does on its connection: each protocol, how long it stays, how it leaves, and each way in which that fails.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -412,4 +413,82 @@ fn so_many_sessions_are_held_to_their_end() {
         result.errors
     );
     assert_eq!(result.open_connections_at_end, 0);
+}
+
+/// What the program says when it is run like this, and its exit code.
+fn commanded(server: &Server, flags: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([
+            "run",
+            "--count",
+            "20",
+            "--connections",
+            "2",
+            "--target",
+            &server.url(),
+        ])
+        .arg("--pki")
+        .arg(pki::ours())
+        .args(flags.split(' '))
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn flags_say_all_of_it() {
+    let flags = "--protocol mqtt5 --payload 99 --mqtt-qos 2 --mqtt-topic a/{device} --mqtt-subscribe b/# --mqtt-keep-alive 5s \
+                 --mqtt-will gone --resume-ratio 100% --close fin";
+    let broker = server(Behaviour::Mqtt(Broker::Accepts));
+    let (code, said) = commanded(&broker, flags);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("MQTT 5, new connections (100 % with a ticket), left by FIN alone"));
+    assert_eq!(number(&broker.counted().seen.disconnects), 0);
+
+    let flags = "--protocol websocket --ws-subprotocol telemetry.v1 --ws-messages 4 --hold 50ms";
+    let echo = server(Behaviour::WebSocket(Echo::Faithful));
+    let (code, said) = commanded(&echo, flags);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(number(&echo.counted().seen.messages), 80);
+}
+
+#[test]
+fn flags_that_do_not_fit_are_all_named() {
+    let server = server(Behaviour::Answers);
+    for (flags, named) in [
+        (
+            "--protocol mqtt --ws-messages 3 --upload 5",
+            &["--ws-messages", "--upload"][..],
+        ),
+        ("--mqtt-topic x", &["--mqtt-topic", "HTTP/1.1"]),
+        (
+            "--protocol mqtt --mqtt-echo",
+            &["--mqtt-echo", "--mqtt-subscribe"],
+        ),
+        (
+            "--protocol mqtt --mqtt-topic a/# --mqtt-subscribe a# --mqtt-keep-alive 20h",
+            &["--mqtt-topic", "--mqtt-subscribe", "--mqtt-keep-alive"],
+        ),
+        (
+            "--hold 9s --telemetry-every 1s --telemetry-jitter 2s",
+            &["--telemetry-jitter"],
+        ),
+        (
+            "--protocol tls --hold 9s --telemetry-every 1s",
+            &["--telemetry-every"],
+        ),
+        (
+            "--protocol websocket --payload 1GiB",
+            &["--payload", "16MiB"],
+        ),
+    ] {
+        let (code, said) = commanded(&server, flags);
+        assert_eq!(code, Some(2), "{flags}: {said}");
+        assert!(
+            named.iter().all(|name| said.contains(name)),
+            "{flags}: {said}"
+        );
+    }
 }
