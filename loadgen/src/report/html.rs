@@ -176,6 +176,13 @@ fn headline(result: &RunResult) -> Vec<Figure> {
             format!("of {} that were to resume", count(result.resumption.wanted)),
         ));
     }
+    if let Some(identity) = result.identity {
+        all.push(Figure::new(
+            "Taken for another",
+            count(identity.mismatches),
+            format!("of {} identities told", count(identity.checked)),
+        ));
+    }
     if let Some(cpu) = result
         .watched
         .as_ref()

@@ -83,7 +83,7 @@ fn panel(
             "tick",
             (LEFT - 8.0, y.at(tick) + 4.0),
             Anchor::End,
-            &show(tick),
+            &round(&show(tick)),
         );
     }
     for tick in x.ticks(12).into_iter().filter(|tick| tick.fract() == 0.0) {
@@ -108,6 +108,11 @@ fn panel(
     svg.finish()
 }
 
+/// A tick without the digits that say nothing: `50.0` is `50`.
+fn round(label: &str) -> String {
+    label.strip_suffix(".0").unwrap_or(label).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +127,9 @@ mod tests {
         assert!(html.contains("Open connections") && html.contains("busiest thread"));
         assert!(!html.contains("NaN") && !html.contains("inf"));
         assert_eq!(draw(&seconds[..1]), "");
+        assert_eq!(
+            (round("50.0"), round("1,000")),
+            ("50".to_owned(), "1,000".to_owned())
+        );
     }
 }
