@@ -8,6 +8,7 @@ mod exports;
 mod fleet;
 mod merge;
 mod outputs;
+mod plan;
 mod progress;
 mod report;
 mod revocation_list;
@@ -21,7 +22,7 @@ mod value;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use exit::Exit;
@@ -56,6 +57,8 @@ struct Arguments {
 enum Command {
     /// Drive a fleet against a server and report what it cost.
     Run(Box<run::RunArguments>),
+    /// Look at plan files.
+    Plan(plan::PlanArguments),
     /// Print a saved result again, or write it as a page, Markdown or CSV.
     Report(report::ReportArguments),
     /// Say what this machine can carry, and what lifts its limits.
@@ -79,9 +82,14 @@ enum Command {
 
 /// Parses the arguments and does what they say.
 pub(crate) fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let of_command = matches.subcommand().map(|(_, matches)| matches);
+    let none = ArgMatches::default();
+    let given = plan::Given(of_command.unwrap_or(&none));
     let result = match arguments.command {
-        Command::Run(arguments) => run::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, &given),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::diagnose(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),

@@ -6,6 +6,7 @@
 pub mod arrival;
 pub mod distance;
 pub mod executor;
+pub mod file;
 pub mod fleet;
 pub mod identity_echo;
 pub mod ramp;
@@ -31,6 +32,7 @@ pub use executor::{
     Backoff, ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit, PerDeviceIterations,
     RampingArrivalRate, RampingDevices, ReconnectStorm, RotateCertificates, TicketExpiryWave,
 };
+pub use file::PlanFile;
 pub use fleet::FleetSpec;
 pub use identity_echo::IdentityEcho;
 pub use ramp::Stage;
@@ -174,6 +176,19 @@ pub enum Group {
     /// Hybrid post-quantum key exchange.
     #[serde(rename = "X25519MLKEM768")]
     X25519MlKem768,
+}
+
+impl Group {
+    /// The group of this name.
+    pub fn named(name: &str) -> Option<Group> {
+        match name {
+            "X25519" => Some(Group::X25519),
+            "P-256" => Some(Group::P256),
+            "P-384" => Some(Group::P384),
+            "X25519MLKEM768" => Some(Group::X25519MlKem768),
+            _ => None,
+        }
+    }
 }
 
 impl Plan {

@@ -3,6 +3,7 @@
 //! Made from a plan and a measurement; never imports `drive`, so that a saved run can be reported again, by another
 //! version, on another machine.
 
+pub mod abort;
 pub mod assemble;
 mod bad_devices;
 pub mod compare;
@@ -19,9 +20,11 @@ pub mod metric;
 pub mod number;
 pub mod scenario;
 pub mod text;
+mod threshold;
 
 use serde::{Deserialize, Serialize};
 
+pub use abort::Abort;
 pub use environment::Host;
 pub use metric::{Metric, Quantile, Unit};
 pub use scenario::{ReturnCounts, ScenarioResult};

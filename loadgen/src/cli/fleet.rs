@@ -43,6 +43,18 @@ pub(crate) struct FleetArguments {
 }
 
 impl FleetArguments {
+    /// What the flags say, or without any the plan file.
+    ///
+    /// # Errors
+    ///
+    /// Neither names a fleet.
+    pub(crate) fn spec_or(&self, of_file: Option<&FleetSpec>) -> anyhow::Result<FleetSpec> {
+        match of_file {
+            Some(fleet) if self.pki.is_none() && self.mint_ca.is_none() => Ok(fleet.clone()),
+            _ => self.spec(),
+        }
+    }
+
     /// What the flags say.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `loadgen run`: from flags to a plan, from a result to an exit code.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -12,7 +12,7 @@ use loadgen::measure::Verdict;
 use loadgen::plan::{
     ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit, Plan, Segment, StartAt, Threshold,
 };
-use loadgen::report::{json, text};
+use loadgen::report::{Abort, json, text};
 use loadgen::{RunError, RunResult, stop_channel};
 
 use super::activity::ActivityArguments;
@@ -20,6 +20,7 @@ use super::exit::Exit;
 use super::exports::Exports;
 use super::fleet::FleetArguments;
 use super::outputs::{Outputs, check_writable};
+use super::plan::Given;
 use super::progress::Progress;
 use super::server::ServerArguments;
 use super::terminal::Terminal;
@@ -40,9 +41,13 @@ Examples:
   loadgen run --target https://127.0.0.1:8443 --pki pki --path /firmware.bin --expect-bytes 4MiB --connections 8
   loadgen run --target https://127.0.0.1:8443 --pki pki --protocol websocket --path /ws --ws-subprotocol telemetry.v1
   loadgen run --target https://127.0.0.1:8883 --pki pki --protocol mqtt5 --mqtt-qos 1 --mode telemetry --interval 10s
+  loadgen run storm.toml --target https://gateway:8443 --pki pki --json result.json
   loadgen run --target https://gateway:8443 --pki pki --rate 9000/s --segment 0/3 --start-at 2026-11-21T18:00:00Z --json 0.json"
 )]
 pub(crate) struct RunArguments {
+    /// A plan file (TOML); flags override what it says.
+    #[arg(value_name = "PLAN.toml")]
+    plan: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArguments,
     #[command(flatten)]
@@ -51,10 +56,10 @@ pub(crate) struct RunArguments {
     activity: ActivityArguments,
     /// Open model: attempts start at this rate, whether or not earlier ones are done.
     #[arg(long, value_name = "N/s", value_parser = value::rate, conflicts_with_all = ["connections", "interval"])]
-    rate: Option<f64>,
+    pub(super) rate: Option<f64>,
     /// Closed model: so many attempts at a time, back to back [default: 64, or one per device if there are fewer].
     #[arg(long, value_name = "N", value_parser = value::at_least_one::<usize>, conflicts_with = "interval")]
-    connections: Option<usize>,
+    pub(super) connections: Option<usize>,
     /// Open model: each device once per interval (the same as --rate DEVICES/INTERVAL).
     #[arg(long, value_name = "TIME", value_parser = value::positive_duration)]
     interval: Option<Duration>,
@@ -63,10 +68,10 @@ pub(crate) struct RunArguments {
     arrivals: Arrivals,
     /// Length of the measured window [default: 30s].
     #[arg(long, value_name = "TIME", value_parser = value::positive_duration, conflicts_with = "count")]
-    duration: Option<Duration>,
+    pub(super) duration: Option<Duration>,
     /// Stop after exactly so many attempts instead of after a time.
     #[arg(long, value_name = "N", value_parser = value::at_least_one::<u64>)]
-    count: Option<u64>,
+    pub(super) count: Option<u64>,
     /// Load before the measured window [default: 2s; 0s with --count].
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     warmup: Option<Duration>,
@@ -93,8 +98,10 @@ pub(crate) struct RunArguments {
 }
 
 /// Makes the run and reports it.
-pub(crate) fn run(arguments: &RunArguments) -> Outcome {
-    let mut plan = arguments.plan().map_err(|error| (Exit::Usage, error))?;
+pub(crate) fn run(arguments: &RunArguments, given: &Given<'_>) -> Outcome {
+    let mut plan = arguments
+        .plan(given)
+        .map_err(|error| (Exit::Usage, error))?;
     if let Some(path) = &arguments.json {
         check_writable("--json", path).map_err(|error| (Exit::Usage, error))?;
     }
@@ -103,7 +110,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
         .check()
         .map_err(|error| (Exit::Usage, error))?;
     let (handle, stop) = stop_channel();
-    signals::on_signal(move || handle.stop()).map_err(|error| (Exit::Failure, error.into()))?;
+    let stop_at_signal = handle.clone();
+    signals::on_signal(move || stop_at_signal.stop())
+        .map_err(|error| (Exit::Failure, error.into()))?;
     let live = Shared::default();
     let exporting = arguments
         .exports
@@ -119,8 +128,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
     });
     progress.clear();
     let fleet = fleet.map_err(|error| (exit_of_error(&error), error.into()))?;
-    plan.scenarios.first_mut().executor = arguments.executor(fleet.size());
+    if arguments.plan.is_none() {
+        plan.scenarios.first_mut().executor = arguments.executor(fleet.size());
+    }
+    let mut abort = Abort::new(&plan);
     let outcome = loadgen::run_with_fleet(&plan, &fleet, stop, |second| {
+        if abort.look(second) {
+            handle.stop();
+        }
         live.add(second);
         live.with(|live| progress.show(live));
     });
@@ -136,11 +151,20 @@ pub(crate) fn run(arguments: &RunArguments) -> Outcome {
         .outputs
         .write(&result)
         .map_err(|error| (Exit::Failure, error))?;
-    Ok(exit_of(&result))
+    Ok(match abort.fired() {
+        Some(threshold) => {
+            eprintln!("loadgen: ended early: {threshold} failed");
+            Exit::Threshold
+        }
+        None => exit_of(&result),
+    })
 }
 
 impl RunArguments {
-    fn plan(&self) -> anyhow::Result<Plan> {
+    fn plan(&self, given: &Given<'_>) -> anyhow::Result<Plan> {
+        if let Some(path) = &self.plan {
+            return self.plan_from_file(path, given);
+        }
         let mut plan = self.server.plan(&self.fleet)?;
         if self.activity.mode == Mode::Idle {
             self.check_idle()?;
@@ -151,6 +175,21 @@ impl RunArguments {
         plan.segment = self.segment;
         plan.start_at = self.start_at;
         plan.thresholds.clone_from(&self.threshold);
+        Ok(plan)
+    }
+
+    fn plan_from_file(&self, path: &Path, given: &Given<'_>) -> anyhow::Result<Plan> {
+        let file = super::plan::read(path)?;
+        let target = self.server.target(file.target.as_ref())?;
+        let fleet = self.fleet.spec_or(file.fleet.as_ref())?;
+        let mut plan = file.into_plan(target, fleet);
+        self.server.change(&mut plan, given);
+        plan.devices = self.fleet.devices.or(plan.devices);
+        super::plan::change_scenarios(&mut plan, self, given)?;
+        plan.warmup = self.warmup.unwrap_or(plan.warmup);
+        plan.segment = self.segment;
+        plan.start_at = self.start_at;
+        plan.thresholds.extend(self.threshold.iter().cloned());
         Ok(plan)
     }
 

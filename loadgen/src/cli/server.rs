@@ -8,6 +8,7 @@ use clap::Args;
 use loadgen::plan::{Distances, Group, IdentityEcho, Plan, SourceAddresses, Target};
 
 use super::fleet::FleetArguments;
+use super::plan::Given;
 use super::value::{self, Tls};
 
 /// The server and the way there.
@@ -15,7 +16,7 @@ use super::value::{self, Tls};
 pub(crate) struct ServerArguments {
     /// The server: https://HOST:PORT, with or without a path.
     #[arg(long, value_name = "URL", value_parser = Target::parse)]
-    target: Target,
+    target: Option<Target>,
     /// Path to request, instead of the one in --target.
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
@@ -56,16 +57,55 @@ pub(crate) struct ServerArguments {
 }
 
 impl ServerArguments {
-    /// A plan for these devices, in which it is still to be said what they do.
-    pub(crate) fn plan(&self, fleet: &FleetArguments) -> anyhow::Result<Plan> {
-        let mut target = self.target.clone();
+    /// The server, which a plan file may name too.
+    ///
+    /// # Errors
+    ///
+    /// Nobody names it, or the path is none.
+    pub(crate) fn target(&self, of_file: Option<&Target>) -> anyhow::Result<Target> {
+        let mut target = self
+            .target
+            .as_ref()
+            .or(of_file)
+            .cloned()
+            .ok_or_else(|| anyhow!("no server: name it with --target https://HOST:PORT"))?;
         if let Some(path) = &self.path {
             target = target
                 .with_path(path)
                 .map_err(|error| anyhow!("--path: {error}"))?;
         }
-        target.connect_to = self.connect_to;
-        let mut plan = Plan::new(target, "");
+        target.connect_to = self.connect_to.or(target.connect_to);
+        Ok(target)
+    }
+
+    /// Changes what was given on the command line in a plan from a file.
+    pub(crate) fn change(&self, plan: &mut Plan, given: &Given<'_>) {
+        if given.has("tls") {
+            plan.tls = self.tls.into();
+        }
+        if given.has("groups") {
+            plan.groups.clone_from(&self.groups);
+        }
+        if given.has("timeout") {
+            plan.timeout = self.timeout;
+        }
+        if given.has("seed") {
+            plan.seed = self.seed;
+        }
+        if let Some(addresses) = self.source_ips {
+            plan.source_addresses = addresses;
+        }
+        if let Some(distances) = &self.distance {
+            plan.distances.clone_from(distances);
+        }
+        plan.patience = self.patience.or(plan.patience);
+        plan.shards = self.shards.or(plan.shards);
+        plan.watch_pids.extend(&self.watch_pid);
+    }
+
+    /// A plan for these devices, in which it is still to be said what they do.
+    pub(crate) fn plan(&self, fleet: &FleetArguments) -> anyhow::Result<Plan> {
+        let mut plan = Plan::new(self.target(None)?, "");
         plan.fleet = fleet.spec()?;
         plan.devices = fleet.devices;
         plan.tls = self.tls.into();

@@ -21,21 +21,7 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
 
 /// `2000/s`.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
-    let wrong = || format!("`{text}` is not a rate; write 2000/s");
-    let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
-    let per_second = match unit {
-        "s" => 1.0,
-        "m" | "min" => 1.0 / 60.0,
-        _ => return Err(wrong()),
-    };
-    let rate = number.parse::<f64>().map_err(|_| wrong())? * per_second;
-    if rate.is_finite() && rate > 0.0 && rate <= 1e7 {
-        Ok(rate)
-    } else {
-        Err(format!(
-            "`{text}` must be more than nothing and at most 10000000/s"
-        ))
-    }
+    plan::written::rate::parse(text)
 }
 
 /// `5%`, as a share.
@@ -201,15 +187,8 @@ impl From<Arrivals> for plan::Pattern {
 
 /// Key exchange group.
 pub(crate) fn group(text: &str) -> Result<plan::Group, String> {
-    match text {
-        "X25519" => Ok(plan::Group::X25519),
-        "P-256" => Ok(plan::Group::P256),
-        "P-384" => Ok(plan::Group::P384),
-        "X25519MLKEM768" => Ok(plan::Group::X25519MlKem768),
-        _ => Err(format!(
-            "`{text}` is not one of X25519, P-256, P-384, X25519MLKEM768"
-        )),
-    }
+    plan::Group::named(text)
+        .ok_or_else(|| format!("`{text}` is not one of X25519, P-256, P-384, X25519MLKEM768"))
 }
 
 #[cfg(test)]

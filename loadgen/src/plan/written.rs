@@ -73,6 +73,35 @@ pub mod duration {
     }
 }
 
+/// So many in a second.
+pub mod rate {
+    /// The highest rate that is taken.
+    const HIGHEST: f64 = 1e7;
+
+    /// Reads `2000/s` and `120/m`, as a rate per second.
+    ///
+    /// # Errors
+    ///
+    /// Says how a rate is written.
+    pub fn parse(text: &str) -> Result<f64, String> {
+        let wrong = || format!("`{text}` is not a rate; write 2000/s");
+        let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
+        let per_second = match unit {
+            "s" => 1.0,
+            "m" | "min" => 1.0 / 60.0,
+            _ => return Err(wrong()),
+        };
+        let rate = number.parse::<f64>().map_err(|_| wrong())? * per_second;
+        if rate.is_finite() && rate > 0.0 && rate <= HIGHEST {
+            Ok(rate)
+        } else {
+            Err(format!(
+                "`{text}` must be more than nothing and at most 10000000/s"
+            ))
+        }
+    }
+}
+
 /// A number of bytes, for `#[serde(with = "written::size")]`.
 pub mod size {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

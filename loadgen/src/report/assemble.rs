@@ -16,7 +16,7 @@ use super::{
 use crate::measure::health::{Evidence, judge};
 use crate::measure::recorder::{self, OperationSamples, Tally, new_histogram};
 use crate::measure::{Cause, Failure, LocalCause, Measurement, Recorder, Second, Watched};
-use crate::plan::threshold::Subject;
+use crate::plan::threshold::{Counted, Subject};
 use crate::plan::{Plan, Scenario, Threshold};
 
 impl RunResult {
@@ -85,14 +85,15 @@ impl RunResult {
             segments: Vec::new(),
         };
         let mut thresholds = plan.thresholds.clone();
-        let is_about_identity =
-            |threshold: &Threshold| threshold.subject == Subject::IdentityMismatches;
+        let is_about_identity = |threshold: &Threshold| {
+            threshold.subject == Subject::Count(Counted::IdentityMismatches)
+        };
         if result.identity.is_some() && !thresholds.iter().any(is_about_identity) {
             thresholds.push(Threshold::no_identity_mismatch());
         }
         result.thresholds = thresholds
             .iter()
-            .map(|threshold| evaluate(threshold, &result))
+            .map(|threshold| ThresholdOutcome::of(threshold, &result))
             .collect();
         result
     }
@@ -265,26 +266,6 @@ fn of_watched(watched: &Watched, operations: u64, open: u64) -> WatchedProcess {
         // A server that has shrunk had served others before: the difference would say nothing.
         resident_bytes_per_connection: (open > 0 && grown > 0.0).then(|| grown / open as f64),
         vanished: watched.vanished.clone(),
-    }
-}
-
-pub(super) fn evaluate(threshold: &Threshold, result: &RunResult) -> ThresholdOutcome {
-    let counts = result.counts;
-    let value = match threshold.subject {
-        Subject::ResponseTime(quantile) => result
-            .metric("response_time", "all")
-            .and_then(|metric| metric.milliseconds(quantile)),
-        Subject::ErrorRate => (counts.intended > 0)
-            .then(|| (counts.failed + counts.overflow) as f64 / counts.intended as f64),
-        Subject::Rate => Some(result.rate_per_second),
-        Subject::IdentityMismatches => result
-            .identity
-            .map(|identity| (identity.mismatches + identity.absent) as f64),
-    };
-    ThresholdOutcome {
-        expression: threshold.to_string(),
-        value,
-        holds: value.is_some_and(|value| threshold.holds(value)),
     }
 }
 

@@ -13,9 +13,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::assemble::evaluate;
 use super::difference::{self, Difference};
-use super::{RunResult, SegmentOfRun, Validity, WatchedProcess};
+use super::{RunResult, SegmentOfRun, ThresholdOutcome, Validity, WatchedProcess};
 use crate::measure::Verdict;
 use crate::plan::Segment;
 
@@ -238,7 +237,7 @@ fn joined(parts: &[Part<'_>]) -> Result<RunResult, MergeError> {
         .choices
         .thresholds
         .iter()
-        .map(|threshold| evaluate(threshold, &whole))
+        .map(|threshold| ThresholdOutcome::of(threshold, &whole))
         .collect();
     Ok(whole)
 }

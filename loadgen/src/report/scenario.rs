@@ -48,6 +48,18 @@ pub struct ReturnCounts {
     pub gave_up: u64,
 }
 
+impl ReturnCounts {
+    /// Both together.
+    pub(super) fn plus(self, other: ReturnCounts) -> ReturnCounts {
+        ReturnCounts {
+            dropped: self.dropped + other.dropped,
+            returned: self.returned + other.returned,
+            retries: self.retries + other.retries,
+            gave_up: self.gave_up + other.gave_up,
+        }
+    }
+}
+
 impl ScenarioResult {
     /// The metric of this name and operation (`all`, `full`, `resumed` or `request`).
     pub fn metric(&self, name: &str, operation: &str) -> Option<&Metric> {

@@ -20,6 +20,7 @@ mod models;
 mod outcomes;
 mod peers;
 mod pki;
+mod plans;
 mod reports;
 mod schema;
 mod segments;

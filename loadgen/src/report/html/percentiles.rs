@@ -5,7 +5,7 @@
 use super::element::legend;
 use super::svg::{Anchor, Scale, Svg, WIDTH};
 use crate::plan::Threshold;
-use crate::plan::threshold::Subject;
+use crate::plan::threshold::{Selection, Subject};
 use crate::report::number::{quantile, quantity, round_time, time};
 use crate::report::{Metric, RunResult};
 
@@ -87,12 +87,14 @@ fn limits(result: &RunResult) -> Vec<(f64, f64, String, bool)> {
     let limit = |expression: &str, holds| {
         let threshold: Threshold = expression.parse().ok()?;
         match threshold.subject {
-            Subject::ResponseTime(quantile) => Some((
-                quantile,
-                threshold.limit * 1e3,
-                expression.to_owned(),
-                holds,
-            )),
+            Subject::ResponseTime(quantile) if threshold.selection == Selection::default() => {
+                Some((
+                    quantile,
+                    threshold.limit * 1e3,
+                    expression.to_owned(),
+                    holds,
+                ))
+            }
             _ => None,
         }
     };
