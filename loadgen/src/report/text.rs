@@ -125,6 +125,7 @@ fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
             identity.checked, identity.mismatches, identity.mismatches_resumed, identity.absent
         )?;
     }
+    write_scenarios(out, result)?;
     let before = &result.before_window.counts;
     if before.started > 0 {
         writeln!(
@@ -144,6 +145,39 @@ fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
         largest(&validity.shard_cpu_shares),
         largest(&validity.shard_waiting_shares)
     )
+}
+
+/// The same by scenario where there are several, and how devices came back.
+fn write_scenarios(out: &mut String, result: &RunResult) -> fmt::Result {
+    for scenario in &result.scenarios {
+        let counts = &scenario.counts;
+        if result.scenarios.len() > 1 {
+            writeln!(
+                out,
+                "of {:<11}{} intended, {} started, {} ok, {} failed, {} overflow; {:.1} ok/s",
+                scenario.name,
+                counts.intended,
+                counts.started,
+                counts.ok,
+                counts.failed,
+                counts.overflow,
+                scenario.rate_per_second
+            )?;
+        }
+        if let Some(returns) = &scenario.returns {
+            let time = |quantile| {
+                let times = scenario.metric("return_time", "all")?;
+                Some(times.milliseconds(quantile)? / 1e3)
+            };
+            let (p50, all) = (time(0.5).unwrap_or(0.0), time(1.0).unwrap_or(0.0));
+            writeln!(
+                out,
+                "returns       {} of {} devices back (half of them in {p50:.1} s, the last in {all:.1} s), {} retries, {} gave up",
+                returns.returned, returns.dropped, returns.retries, returns.gave_up
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn write_metrics(out: &mut String, result: &RunResult) -> fmt::Result {
