@@ -19,6 +19,7 @@ mod http1;
 mod kept;
 mod leaving;
 mod limits;
+mod looks;
 mod mqtt;
 mod numbered;
 mod observed;
@@ -55,13 +56,12 @@ pub use error::RunError;
 pub use stop::{Stop, StopHandle, stop_channel};
 
 use crate::fleet::{self, Fleet, FleetError, Opened};
-use crate::measure::process::{Look, MachineTime};
-use crate::measure::{
-    BadDevices, Health, Measurement, Recorder, ScenarioSamples, Second, Series, Watcher,
-};
+use crate::measure::process::MachineTime;
+use crate::measure::{BadDevices, Health, Measurement, Recorder, ScenarioSamples, Second, Series};
 use crate::plan::{Plan, Protocol, Scenario, Share};
 use cast::Cast;
 use connect::Connector;
+use looks::{Looks, Watch};
 use open::OpenConnections;
 use release::Stage;
 use round::Round;
@@ -104,8 +104,8 @@ pub(crate) fn run(
 /// Shards that wait for rounds: devices, tickets and connections stay with them from one round to the next.
 pub(crate) struct Session {
     settled: Arc<Settled>,
-    watcher: Watcher,
-    before: Look,
+    watcher: Watch,
+    before: Looks,
     messages: mpsc::Receiver<Message>,
     stage: watch::Sender<Stage>,
     threads: Vec<JoinHandle<()>>,
@@ -120,8 +120,7 @@ impl Session {
     /// What the operator has to mend.
     pub(crate) fn open(plan: &Plan, fleet: &Arc<Fleet>, stop: Stop) -> Result<Session, RunError> {
         let settled = Arc::new(settle(plan, fleet)?);
-        let mut watcher = Watcher::new(&plan.watch_pids)
-            .map_err(|(pid, source)| RunError::WatchedProcess { pid, source })?;
+        let mut watcher = Watch::new(&plan.watch_pids)?;
         let before = watcher.look();
         let (messages_in, messages) = mpsc::channel();
         let (stage, stage_out) = watch::channel(Stage::Open);
@@ -172,9 +171,11 @@ impl Session {
         let (measurement, (start, end)) =
             controller.conduct(&self.stage, &mut watcher, &self.before, &self.stop)?;
         let series = controller.series.into_seconds();
+        let (watched, generator) = watcher.finish(&self.before, &start, &end);
         Ok(Measurement {
             series,
-            watched: (!watcher.is_empty()).then(|| watcher.finish(&self.before, &start, &end)),
+            watched,
+            generator: Some(generator),
             ..measurement
         })
     }
@@ -205,10 +206,10 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
     fn conduct(
         &mut self,
         stage: &watch::Sender<Stage>,
-        watcher: &mut Watcher,
-        before: &Look,
+        watcher: &mut Watch,
+        before: &Looks,
         stop: &Stop,
-    ) -> Result<(Measurement, (Look, Look)), RunError> {
+    ) -> Result<(Measurement, (Looks, Looks)), RunError> {
         let shards = self.settled.shards;
         let _ = stage.send(Stage::Prepare(Arc::clone(&self.round)));
         let mut unprepared = 0;
@@ -293,6 +294,7 @@ impl<P: FnMut(&Second)> Controller<'_, P> {
                 ),
             },
             watched: None,
+            generator: None,
             interrupted,
         };
         Ok((measurement, (start_look, end_look)))
@@ -514,8 +516,17 @@ fn settle(plan: &Plan, fleet: &Arc<Fleet>) -> Result<Settled, RunError> {
     let server_name = ServerName::try_from(plan.target.host.clone())
         .map_err(|_| RunError::ServerName(plan.target.host.clone()))?;
     let provider = tls::provider(&plan.groups);
+    let address = resolve(plan)?;
+    if let Some((first, _)) = plan.source_addresses.ends()
+        && first.is_ipv4() != address.is_ipv4()
+    {
+        return Err(RunError::SourceFamily {
+            sources: plan.source_addresses,
+            address,
+        });
+    }
     Ok(Settled {
-        address: resolve(plan)?,
+        address,
         server_name,
         fleet: Arc::clone(fleet),
         shards,

@@ -87,6 +87,8 @@ pub struct Measurement {
     pub health: Health,
     /// The watched processes, where any were named.
     pub watched: Option<Watched>,
+    /// The generator's own process, looked at at the same moments.
+    pub generator: Option<Watched>,
     /// Whether the run was stopped from outside.
     pub interrupted: bool,
 }

@@ -77,6 +77,9 @@ pub struct RunResult {
     pub seconds: Vec<SecondOfRun>,
     /// The watched processes.
     pub watched: Option<WatchedProcess>,
+    /// The generator's own process: what an operation and an open connection cost here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator: Option<WatchedProcess>,
     /// What the result had to satisfy, and whether it does.
     pub thresholds: Vec<ThresholdOutcome>,
     /// The segments of which this result was merged; empty for that of a single run.

@@ -27,6 +27,7 @@ fn run() -> RunResult {
         unprepared: 0,
         health: Health::default(),
         watched: None,
+        generator: None,
         interrupted: false,
     };
     let mut run = RunResult::new(&Plan::new(target, "pki"), &measurement);

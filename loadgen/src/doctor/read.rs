@@ -1,7 +1,7 @@
 //! What the kernel says of this machine: the one file of the doctor's that reads `/proc` and `/sys`.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::str::FromStr;
 
 use rustix::process::{Resource, getrlimit};
@@ -64,22 +64,22 @@ fn ports(sources: &SourceAddresses) -> Ports {
     let reserved =
         fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
     let ends = sources.ends();
-    let mut unusable: Vec<Ipv4Addr> = ends.map_or(Vec::new(), |(first, last)| vec![first, last]);
+    let mut unusable: Vec<IpAddr> = ends.map_or(Vec::new(), |(first, last)| vec![first, last]);
     unusable.dedup();
     unusable.retain(|address| !can_be_bound(*address));
     Ports {
         range,
         reserved: range.map_or(0, |range| reserved_within(&reserved, range)),
         sources: sources.to_string(),
-        addresses: ends.map_or(1, |(first, last)| {
-            u64::from(last.to_bits().saturating_sub(first.to_bits())) + 1
-        }),
-        unusable: unusable.iter().map(Ipv4Addr::to_string).collect(),
+        addresses: sources
+            .count()
+            .map_or(1, |count| u64::try_from(count).unwrap_or(u64::MAX)),
+        unusable: unusable.iter().map(IpAddr::to_string).collect(),
     }
 }
 
-fn can_be_bound(address: Ipv4Addr) -> bool {
-    UdpSocket::bind((IpAddr::V4(address), 0)).is_ok()
+fn can_be_bound(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// How many ports of a list such as `8080,9000-9010` lie in `range`.

@@ -24,6 +24,9 @@ use crate::measure::outcome::ServerFault;
 use crate::measure::{Attempt, Cause, HandshakeKind};
 use crate::plan::{Distances, Protocol, SourceAddresses};
 
+/// Source addresses that are tried for a connection while there is no free port.
+const SOURCES_TRIED: usize = 3;
+
 /// Opens the connections of one shard.
 pub(crate) struct Connector {
     pub(crate) address: SocketAddr,
@@ -81,14 +84,28 @@ impl Connector {
         Connection::start(script, stream).await
     }
 
+    /// Connects from the device's source address; while all ports of that are taken, from one of the next in the pool.
     async fn tcp(&self, device: &Device) -> io::Result<TcpStream> {
+        let mut result = Err(io::ErrorKind::AddrInUse.into());
+        for next in 0..SOURCES_TRIED {
+            let source = self.source_addresses.of(device.number + next);
+            result = self.tcp_from(source).await;
+            let taken = matches!(&result, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
+            if !taken || source.is_none() {
+                break;
+            }
+        }
+        result
+    }
+
+    async fn tcp_from(&self, source: Option<IpAddr>) -> io::Result<TcpStream> {
         let socket = match self.address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         socket.set_nodelay(true)?;
-        if let Some(source) = self.source_addresses.of(device.number) {
-            socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+        if let Some(source) = source {
+            socket.bind(SocketAddr::new(source, 0))?;
         }
         socket.connect(self.address).await
     }

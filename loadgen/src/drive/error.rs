@@ -10,6 +10,7 @@ use super::shard::Fatal;
 use crate::fleet::FleetError;
 use crate::measure::outcome::{NO_APPLICATION_PROTOCOL, ServerFault};
 use crate::measure::{Cause, LocalCause};
+use crate::plan::SourceAddresses;
 use crate::plan::{PartError, Plan, Segment, StartAt};
 
 /// Why a run cannot be made.
@@ -109,6 +110,14 @@ pub enum RunError {
     /// The server does not speak TLS, or not this version.
     #[error("{0} answers, but not with TLS as offered: check --target's port, --tls and --groups")]
     NotTls(SocketAddr),
+    /// Source addresses of one family, a server of the other.
+    #[error("--source-ips {sources} cannot reach {address}: one is IPv4 and the other IPv6")]
+    SourceFamily {
+        /// The source addresses.
+        sources: SourceAddresses,
+        /// The server.
+        address: SocketAddr,
+    },
     /// This machine refused the first connection.
     #[error(
         "this machine could not open the first connection: it lacks {0}; check --source-ips and `ulimit -n`"

@@ -81,6 +81,10 @@ impl RunResult {
                 .watched
                 .as_ref()
                 .map(|watched| of_watched(watched, counts.accepted, measurement.open_at_end)),
+            generator: measurement
+                .generator
+                .as_ref()
+                .map(|own| of_watched(own, counts.accepted, measurement.open_at_end)),
             thresholds: Vec::new(),
             segments: Vec::new(),
         };

@@ -232,6 +232,8 @@ fn joined(parts: &[Part<'_>]) -> Result<RunResult, MergeError> {
     }
     whole.validity = validity(parts);
     whole.watched = watched(parts, &whole);
+    // Each generator's own costs are its own.
+    whole.generator = None;
     whole.segments = parts.iter().map(segment).collect();
     whole.thresholds = whole
         .choices

@@ -141,9 +141,10 @@ fn write_counts(out: &mut String, result: &RunResult) -> fmt::Result {
     });
     writeln!(
         out,
-        "generator     busiest shard {:.0} % of a core, waiting for one {:.0} % of the time{steal}",
+        "generator     busiest shard {:.0} % of a core, waiting for one {:.0} % of the time{steal}{}",
         largest(&validity.shard_cpu_shares),
-        largest(&validity.shard_waiting_shares)
+        largest(&validity.shard_waiting_shares),
+        own_costs(result)
     )
 }
 
@@ -178,6 +179,20 @@ fn write_scenarios(out: &mut String, result: &RunResult) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// What an operation and an open connection cost the generator.
+fn own_costs(result: &RunResult) -> String {
+    let Some(own) = &result.generator else {
+        return String::new();
+    };
+    let cpu = own
+        .cpu_us_per_operation
+        .map(|cpu| format!("; {cpu:.0} us per operation"));
+    let memory = own
+        .resident_bytes_per_connection
+        .map(|bytes| format!("; {:.1} KiB per open connection", bytes / 1024.0));
+    format!("{}{}", cpu.unwrap_or_default(), memory.unwrap_or_default())
 }
 
 fn write_metrics(out: &mut String, result: &RunResult) -> fmt::Result {

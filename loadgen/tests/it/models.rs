@@ -199,13 +199,12 @@ fn idle_holds_every_device_s_connection() {
     let result = run(&plan);
     assert_eq!(result.open_connections_at_end, pki::DEVICES as u64);
     assert_eq!(result.counts.started, 0);
-    assert!(
-        result
-            .watched
-            .unwrap()
-            .resident_bytes_per_connection
-            .is_some()
-    );
+    let watched = result.watched.unwrap();
+    assert!(watched.resident_bytes_per_connection.is_some());
+    // Server and generator are one process here.
+    let generator = result.generator.unwrap();
+    assert_eq!(generator.pids, watched.pids);
+    assert!(generator.resident_bytes_per_connection.is_some());
     assert_eq!(
         server.counted().requests.load(Ordering::Relaxed),
         pki::DEVICES as u64

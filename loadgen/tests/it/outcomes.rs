@@ -154,6 +154,12 @@ fn what_only_the_operator_can_mend_ends_the_run_at_once() {
     );
     assert!(address.to_string().contains("--source-ips"), "{address}");
 
+    let family = refused(
+        |plan| plan.source_addresses = "::1".parse().unwrap(),
+        Options::default(),
+    );
+    assert!(family.to_string().contains("IPv6"), "{family}");
+
     let crowd = refused(|plan| execute(plan, closed(99)), Options::default());
     assert!(
         crowd.to_string().contains("99 devices at a time")

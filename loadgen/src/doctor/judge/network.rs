@@ -15,7 +15,7 @@ const TRACKED_SECONDS: u64 = 120;
 
 /// Connections at a time to one server's address.
 pub(super) fn connections(facts: &Facts) -> Option<u64> {
-    Some(ports_per_address(facts)? * facts.ports.addresses.max(1))
+    Some(ports_per_address(facts)?.saturating_mul(facts.ports.addresses.max(1)))
 }
 
 fn ports_per_address(facts: &Facts) -> Option<u64> {

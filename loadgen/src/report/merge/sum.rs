@@ -50,6 +50,7 @@ fn add_result(into: &mut RunResult, other: &RunResult) {
         bad_devices,
         seconds: _,
         watched: _,
+        generator: _,
         thresholds: _,
         segments: _,
     } = other;
