@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and the exit codes.
 
 mod activity;
+mod capacity;
 mod compare;
 mod doctor;
 mod exit;
@@ -59,6 +60,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Look at plan files.
     Plan(plan::PlanArguments),
+    /// Find the most that a server carries within conditions.
+    Capacity(Box<capacity::CapacityArguments>),
     /// Print a saved result again, or write it as a page, Markdown or CSV.
     Report(report::ReportArguments),
     /// Say what this machine can carry, and what lifts its limits.
@@ -90,6 +93,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments, &given),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::diagnose(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),

@@ -6,6 +6,7 @@
 pub mod abort;
 pub mod assemble;
 mod bad_devices;
+pub mod capacity;
 pub mod compare;
 pub mod csv;
 pub mod difference;

@@ -31,6 +31,8 @@ pub struct Criterion {
     pub inverted: bool,
     /// How many were bad, of how many, second by second.
     pub seconds: Vec<(f64, f64)>,
+    /// Variance of the sum of the bad ones, where it is known better than from how much the seconds differ.
+    pub variance: Option<f64>,
 }
 
 impl Criterion {
@@ -41,7 +43,35 @@ impl Criterion {
             allowed,
             inverted: false,
             seconds: Vec::new(),
+            variance: None,
         }
+    }
+
+    /// How much further behind a server fell in each second, of what arrived in it. What it is behind with at the end less
+    /// that at the begin is all that counts: between them it goes up and down, and the seconds' differences, which take each
+    /// other back, say nothing about the sum. Its variance is twice that of the backlog around its own trend.
+    pub fn backlog(name: impl Into<String>, allowed: f64, seconds: Vec<(f64, f64)>) -> Criterion {
+        let mut backlog = 0.0;
+        let levels: Vec<f64> = std::iter::once(0.0)
+            .chain(seconds.iter().map(|(more, _)| {
+                backlog += more;
+                backlog
+            }))
+            .collect();
+        Criterion {
+            seconds,
+            variance: Some(2.0 * variance_around_trend(&levels)),
+            ..Criterion::new(name, allowed)
+        }
+    }
+
+    /// Takes over what another look has seen.
+    pub fn pool(&mut self, other: &Criterion) {
+        self.seconds.extend_from_slice(&other.seconds);
+        self.variance = match (self.variance, other.variance) {
+            (Some(one), Some(other)) => Some(one + other),
+            _ => None,
+        };
     }
 
     /// The bad share; `None` without samples.
@@ -87,6 +117,10 @@ impl Criterion {
     }
 
     fn bounds(&self, share: f64, of: f64) -> (f64, f64) {
+        if let Some(variance) = self.variance {
+            let error = Z * variance.sqrt() / of;
+            return (share - error, share + error);
+        }
         let (low, high) = wilson(share, of);
         let error = Z * self.error_between_seconds(share, of);
         (low.min(share - error), high.max(share + error))
@@ -105,6 +139,29 @@ impl Criterion {
             .sum();
         (seconds / (seconds - 1.0) * squares).sqrt() / of
     }
+}
+
+/// Variance of the residuals of a straight line through equally distant values.
+fn variance_around_trend(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    if count < 3.0 {
+        return 0.0;
+    }
+    let middle = (count - 1.0) / 2.0;
+    let mean = values.iter().sum::<f64>() / count;
+    let moments = values
+        .iter()
+        .enumerate()
+        .fold((0.0, 0.0, 0.0), |sums, (place, value)| {
+            let (along, off) = (place as f64 - middle, value - mean);
+            (
+                sums.0 + along * along,
+                sums.1 + along * off,
+                sums.2 + off * off,
+            )
+        });
+    let (along, both, off) = moments;
+    (off - both * both / along).max(0.0) / (count - 2.0)
 }
 
 /// Wilson's score interval of a share of independent samples.
@@ -171,6 +228,27 @@ mod tests {
         assert_eq!(
             criterion(0.01, &[(20.0, 1000.0); 10]).answer(),
             Answer::Fails
+        );
+    }
+
+    #[test]
+    fn a_backlog_that_goes_up_and_down_is_told_from_one_that_grows() {
+        let seconds = |growth: f64| -> Vec<(f64, f64)> {
+            let level = |second: usize| growth * second as f64 + f64::from(second % 2 == 1) * 2.0;
+            (0..12)
+                .map(|second| (level(second + 1) - level(second), 50.0))
+                .collect()
+        };
+        let answer = |growth| Criterion::backlog("keeps up", 0.01, seconds(growth)).answer();
+        assert_eq!(answer(0.0), Answer::Holds);
+        assert_eq!(answer(0.5), Answer::Unclear);
+        assert_eq!(answer(1.5), Answer::Fails);
+        let mut pooled = Criterion::backlog("keeps up", 0.01, seconds(0.0));
+        let alone = pooled.variance.unwrap();
+        pooled.pool(&pooled.clone());
+        assert_eq!(
+            (pooled.variance, pooled.seconds.len()),
+            (Some(2.0 * alone), 24)
         );
     }
 

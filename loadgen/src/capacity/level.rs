@@ -112,7 +112,7 @@ fn pool(into: &mut Vec<Criterion>, more: &[Criterion]) {
         return;
     }
     for (criterion, more) in into.iter_mut().zip(more) {
-        criterion.seconds.extend_from_slice(&more.seconds);
+        criterion.pool(more);
     }
 }
 

@@ -123,9 +123,13 @@ impl ActivityArguments {
     ///
     /// Everything that is wrong with it, naming the flags.
     pub(crate) fn activity(&self) -> anyhow::Result<Activity> {
+        self.activity_in(self.mode)
+    }
+
+    /// The same in another mode.
+    pub(crate) fn activity_in(&self, mode: Mode) -> anyhow::Result<Activity> {
         let protocol: plan::Protocol = self.protocol.into();
-        let mode: plan::Mode = self.mode.into();
-        let mut activity = mode.activity(protocol, self.payload as u64);
+        let mut activity = plan::Mode::from(mode).activity(protocol, self.payload as u64);
         if let Some(share) = self.resume_ratio {
             activity.resume_ratio = share;
         }
@@ -142,7 +146,7 @@ impl ActivityArguments {
             Exchange::Tls {} => {}
         }
         let mut wrong = self.flags_of_other_protocols(protocol);
-        if self.mode == Mode::Idle && self.hold.is_some() {
+        if mode == Mode::Idle && self.hold.is_some() {
             wrong.push(
                 "--mode idle holds its connections for all of --duration: leave --hold out, or say \
                  --connections instead of --mode idle"

@@ -249,7 +249,7 @@ pub(super) fn exit_of(result: &RunResult) -> Exit {
     }
 }
 
-fn exit_of_error(error: &RunError) -> Exit {
+pub(crate) fn exit_of_error(error: &RunError) -> Exit {
     match error {
         RunError::Fleet(FleetError::Stopped) => Exit::Interrupted,
         RunError::Thread(_) | RunError::Runtime(_) | RunError::ShardDied => Exit::Failure,

@@ -33,6 +33,33 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("`{text}` is not a percentage; write 5% or 0.1%"))
 }
 
+/// A load to search at: `100`, or `100/s`.
+pub(crate) fn load(text: &str) -> Result<f64, String> {
+    match text.split_once('/') {
+        Some(_) => rate(text),
+        None => rate(&format!("{text}/s")),
+    }
+    .map_err(|_| format!("`{text}` is not a load; write 2000 or 2000/s"))
+}
+
+/// `3%`, as a share; from a tenth of a percent up to 50.
+pub(crate) fn percentage(text: &str) -> Result<f64, String> {
+    text.strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok())
+        .filter(|percent| (0.1..=50.0).contains(percent))
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| format!("`{text}` is not a percentage from 0.1% to 50%"))
+}
+
+/// `8s`: at least one second, and no part of one.
+pub(crate) fn whole_seconds(text: &str) -> Result<u64, String> {
+    let duration = positive_duration(text)?;
+    if duration.subsec_nanos() > 0 {
+        return Err(format!("`{text}` must be whole seconds"));
+    }
+    Ok(duration.as_secs())
+}
+
 /// `256`, `64KiB`, `1MiB`, `1GiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let bytes = plan::written::size::parse(text)?;
@@ -220,6 +247,16 @@ mod tests {
         assert_eq!(qos("2"), Ok(Qos::ExactlyOnce));
         assert!(["3", "-1", "", "x"].iter().all(|text| qos(text).is_err()));
         assert!(positive_duration("0s").is_err());
+        assert_eq!((load("200"), load("200/s")), (Ok(200.0), Ok(200.0)));
+        assert!(load("0").is_err() && load("x/s").is_err());
+        assert_eq!(percentage("3%"), Ok(0.03));
+        assert!(
+            ["3", "0%", "90%", "x%"]
+                .iter()
+                .all(|text| percentage(text).is_err())
+        );
+        assert_eq!(whole_seconds("1m"), Ok(60));
+        assert!(whole_seconds("1500ms").is_err() && whole_seconds("0s").is_err());
         assert!(at_least_one::<usize>("0").is_err());
     }
 }

@@ -30,7 +30,12 @@ enum Version {
 impl ControlGroup {
     /// Of this process; `None` where no quota binds it.
     pub fn own() -> Option<ControlGroup> {
-        own_folders("cpu")
+        ControlGroup::of(std::process::id())
+    }
+
+    /// Of process `pid`.
+    pub fn of(pid: u32) -> Option<ControlGroup> {
+        group_folders(pid, "cpu")
             .into_iter()
             .filter_map(|(folder, version)| {
                 let cores = quota(&folder, version)?;
@@ -59,15 +64,15 @@ impl ControlGroup {
 
 /// Bytes of memory that this process's group, or one around it, may use; `None` where there is no limit.
 pub fn memory_limit() -> Option<u64> {
-    own_folders("memory")
+    group_folders(std::process::id(), "memory")
         .into_iter()
         .filter_map(|(folder, version)| memory_of(&folder, version))
         .min()
 }
 
-/// The folders of this process's group and of those around it, wherever `controller` is kept.
-fn own_folders(controller: &str) -> Vec<(PathBuf, Version)> {
-    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+/// The folders of a process's group and of those around it, wherever `controller` is kept.
+fn group_folders(pid: u32, controller: &str) -> Vec<(PathBuf, Version)> {
+    let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let mount = Path::new(MOUNT);
     let combined = (controller == "cpu").then(|| mount.join(CPU_AND_ACCOUNT));
     let mut mounts = vec![

@@ -158,6 +158,17 @@ pub fn judge(evidence: &Evidence) -> (Verdict, Vec<String>) {
 }
 
 impl Evidence {
+    /// The same without what a server can bring about: who asks whether the generator was up to its task must not count these.
+    pub fn of_the_generator_alone(self) -> Evidence {
+        Evidence {
+            overflow: 0,
+            unprepared: 0,
+            vanished: Vec::new(),
+            interrupted: false,
+            ..self
+        }
+    }
+
     /// The verdict that a share of the window carries.
     fn of_share(&self, verdict: Verdict) -> Verdict {
         if self.window < SHORT {

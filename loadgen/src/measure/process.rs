@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control_group::ControlGroup;
 
@@ -16,6 +16,8 @@ pub struct Look {
     process_nanoseconds: u64,
     /// Resident memory in bytes.
     resident_bytes: u64,
+    /// When it was taken.
+    taken: Option<Instant>,
 }
 
 /// The watched processes.
@@ -32,6 +34,10 @@ pub struct Watched {
     pub pids: Vec<u32>,
     /// CPU time used in the measured window, in nanoseconds.
     pub cpu_nanoseconds: u64,
+    /// That of the thread which used most.
+    pub busiest_thread_nanoseconds: u64,
+    /// The time in which it was used: the window, and until the last attempt had its outcome.
+    pub elapsed: Duration,
     /// Resident memory before the first connection.
     pub resident_bytes_before: u64,
     /// Resident memory when the window began.
@@ -65,7 +71,10 @@ impl Watcher {
 
     /// All processes now; one that is gone is remembered and counts nothing.
     pub fn look(&mut self) -> Look {
-        let mut look = Look::default();
+        let mut look = Look {
+            taken: Some(Instant::now()),
+            ..Look::default()
+        };
         for pid in &self.pids {
             if look.add(*pid).is_err() && !self.vanished.contains(pid) {
                 self.vanished.push(*pid);
@@ -78,6 +87,11 @@ impl Watcher {
     pub fn finish(self, before: &Look, start: &Look, end: &Look) -> Watched {
         Watched {
             cpu_nanoseconds: end.cpu_nanoseconds_since(start),
+            busiest_thread_nanoseconds: end.threads_since(start).max().unwrap_or(0),
+            elapsed: match (start.taken, end.taken) {
+                (Some(start), Some(end)) => end.saturating_duration_since(start),
+                _ => Duration::ZERO,
+            },
             resident_bytes_before: before.resident_bytes,
             resident_bytes_start: start.resident_bytes,
             resident_bytes_end: end.resident_bytes,
@@ -112,15 +126,16 @@ impl Look {
         Ok(())
     }
 
+    /// What each living thread used.
+    fn threads_since(&self, start: &Look) -> impl Iterator<Item = u64> {
+        self.thread_nanoseconds.iter().map(|(id, end)| {
+            end.saturating_sub(start.thread_nanoseconds.get(id).copied().unwrap_or(0))
+        })
+    }
+
     /// Thread by thread, so that one which ends takes only its own time away; where that was much, the ticks are truer.
     fn cpu_nanoseconds_since(&self, start: &Look) -> u64 {
-        let exact: u64 = self
-            .thread_nanoseconds
-            .iter()
-            .map(|(id, end)| {
-                end.saturating_sub(start.thread_nanoseconds.get(id).copied().unwrap_or(0))
-            })
-            .sum();
+        let exact: u64 = self.threads_since(start).sum();
         let coarse = self
             .process_nanoseconds
             .saturating_sub(start.process_nanoseconds);
@@ -234,6 +249,7 @@ mod tests {
             thread_nanoseconds: threads.iter().copied().collect(),
             process_nanoseconds,
             resident_bytes: 0,
+            taken: None,
         }
     }
 
@@ -265,6 +281,11 @@ mod tests {
         let end = watcher.look();
         let watched = watcher.finish(&start, &start, &end);
         assert!(watched.cpu_nanoseconds > 15_000_000, "{watched:?}");
+        assert!(
+            watched.busiest_thread_nanoseconds > 15_000_000,
+            "{watched:?}"
+        );
+        assert!(watched.elapsed.as_nanos() >= 15_000_000, "{watched:?}");
         assert!(watched.resident_bytes_end > 100_000);
         assert!(Watcher::new(&[u32::MAX / 4]).is_err());
     }

@@ -109,7 +109,8 @@ fn has_schedule(plan: &Plan) -> bool {
     plan.scenarios.iter().any(schedule)
 }
 
-fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
+/// What the rules of validity look at.
+pub(crate) fn evidence(plan: &Plan, measurement: &Measurement) -> Evidence {
     let recorder = &measurement.recorder;
     let counts = recorder.window.counts;
     Evidence {
@@ -273,7 +274,7 @@ fn of_watched(watched: &Watched, operations: u64, open: u64) -> WatchedProcess {
     }
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .format(&Rfc3339)
         .unwrap_or_default()

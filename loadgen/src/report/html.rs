@@ -2,6 +2,7 @@
 //!
 //! No script, no network, light and dark. Everything on it comes from the result; all that is drawn is SVG made here.
 
+pub mod capacity;
 pub mod comparison;
 mod element;
 mod heat;

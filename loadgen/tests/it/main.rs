@@ -8,6 +8,7 @@
 )]
 
 mod command_line;
+mod deploy;
 mod devices;
 mod executors;
 mod exports;

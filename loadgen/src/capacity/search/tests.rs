@@ -76,7 +76,7 @@ impl Server {
         let offered = probe.load.min(self.generator);
         let mut waiting = 0.0;
         let mut slow = Criterion::new("p99<1s", 0.01);
-        let mut behind = Criterion::new("keeps up", 0.01);
+        let mut behind = Vec::new();
         for second in 0..settle + window {
             let capacity = self.capacity_now(offered);
             let done = (waiting + offered).min(capacity);
@@ -85,7 +85,7 @@ impl Server {
             if second >= settle {
                 let late = if waiting > capacity { done } else { 0.0 };
                 slow.seconds.push((late, done));
-                behind.seconds.push((waiting - before, offered));
+                behind.push((waiting - before, offered));
             }
         }
         let generator = if probe.load > self.generator {
@@ -96,7 +96,7 @@ impl Server {
             Fitness::Fit
         };
         Seen {
-            criteria: vec![slow, behind],
+            criteria: vec![slow, Criterion::backlog("keeps up", 0.01, behind)],
             generator,
         }
     }
