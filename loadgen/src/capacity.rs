@@ -143,7 +143,7 @@ fn recovered_after(seen: &Seen) -> Option<f64> {
             (bad > 2.0 * criterion.allowed * of.max(1.0)) != criterion.inverted
         })
     };
-    let bad = (0..seconds).filter(is_bad).next_back();
+    let bad = (0..seconds).rfind(is_bad);
     match bad {
         Some(last) if last + 1 >= seconds => None,
         Some(last) => Some((last + 1) as f64),

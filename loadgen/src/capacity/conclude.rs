@@ -301,7 +301,7 @@ fn choices(order: &Order, unit: String) -> Choices {
         confirm_seconds: order.confirm_seconds,
         within_seconds: order.within.as_secs_f64(),
         interval_seconds: (order.variable != Variable::Connections)
-            .then(|| order.interval.as_secs_f64()),
+            .then_some(order.interval.as_secs_f64()),
         plan: order.plan.clone(),
     }
 }

@@ -273,9 +273,8 @@ impl Search {
         let contradicted = || {
             let wall = self.wall()?.load;
             let above = self.levels.iter().filter(|level| level.load > wall);
-            let above = above
-                .filter(|level| level.standing() == Standing::Holds)
-                .last()?;
+            let mut above = above.filter(|level| level.standing() == Standing::Holds);
+            let above = above.next_back()?;
             let levels = self.levels.iter().filter(open);
             let mut levels = levels.filter(|l| l.load == wall || l.load == above.load);
             levels.next()
@@ -308,10 +307,10 @@ impl Search {
             .map(|l| l.load)
             .next();
         // Between them there may be more that cannot be told.
-        let unclear = self.levels.iter().filter(|level| {
+        let mut unclear = self.levels.iter().filter(|level| {
             level.standing() != Standing::Fails && failure.is_none_or(|load| level.load < load)
         });
-        let unclear = unclear.last()?.load;
+        let unclear = unclear.next_back()?.load;
         match failure {
             Some(load) if self.is_narrow(unclear, load) => None,
             Some(load) => Some(self.rounded((unclear * load).sqrt())),

@@ -82,7 +82,7 @@ fn write_report(out: &mut String, result: &CapacityResult) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "\n{:<10}{:>10}{:>12}{:>10}{:>10}{:>9}{:>11}{:>8}  {:<10}{}",
+        "\n{:<10}{:>10}{:>12}{:>10}{:>10}{:>9}{:>11}{:>8}  {:<10}answer",
         "probe",
         "offered",
         "achieved/s",
@@ -91,8 +91,7 @@ fn write_report(out: &mut String, result: &CapacityResult) -> fmt::Result {
         "failed",
         "CPU us/op",
         "cores",
-        "generator",
-        "answer"
+        "generator"
     )?;
     result
         .probes
