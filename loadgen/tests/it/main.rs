@@ -7,6 +7,7 @@
     reason = "the whole target is a test: a panic is its way to fail"
 )]
 
+mod capacity;
 mod command_line;
 mod deploy;
 mod devices;

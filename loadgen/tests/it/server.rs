@@ -41,6 +41,8 @@ pub(crate) enum Behaviour {
     Resets,
     /// Closes cleanly when a request arrives.
     Closes,
+    /// Answers, and is busy so long with each request: its thread does nothing else.
+    Takes(Duration),
     /// Does nothing at all for a second when request number N arrives: its thread is blocked.
     PausesAtRequest(u64),
     /// Answers with a body of so many bytes.
@@ -326,6 +328,9 @@ async fn answer(
     counters
         .body_bytes
         .fetch_add(body.len() as u64, Ordering::Relaxed);
+    if let Behaviour::Takes(time) = behaviour {
+        std::thread::sleep(time);
+    }
     if behaviour == Behaviour::PausesAtRequest(number) {
         // The fault under test: one thread, and for a second it serves nobody.
         std::thread::sleep(Duration::from_secs(1));
