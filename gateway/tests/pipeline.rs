@@ -130,6 +130,25 @@ fn a_large_response_over_http2_comes_in_frames_that_fill_a_record_each() {
 }
 
 #[test]
+fn a_body_in_many_frames_over_http2_is_no_flood() {
+    // Their headers alone are more than a connection may send beside its requests.
+    const PIECE: usize = 1024;
+    const PIECES: usize = 40_000;
+    let fleet = Fleet::start(|_| {});
+    h2::run(async {
+        let (mut sender, _) = h2::connect(&h2_device(&fleet), fleet.gateway.address()).await;
+        let body = Body {
+            piece: PIECE,
+            ..Body::new(PIECE * PIECES, false)
+        };
+        let request = h2::request("POST", "https://fleet.test/", "").map(|_| body);
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    });
+    let request = fleet.upstream.only_request();
+    assert_eq!(request.body.len(), PIECE * PIECES);
+}
+
+#[test]
 fn a_body_of_unknown_length_over_http2_is_chunked_upstream() {
     let fleet = Fleet::start(|_| {});
     h2::run(async {
@@ -677,6 +696,7 @@ fn an_upload_over_http1_waits_for_a_slow_upstream() {
 /// A body of `left` bytes, sent in pieces, that counts what was taken from it.
 struct Body {
     left: usize,
+    piece: usize,
     says_length: bool,
     taken: Arc<AtomicUsize>,
 }
@@ -685,6 +705,7 @@ impl Body {
     fn new(left: usize, says_length: bool) -> Self {
         Self {
             left,
+            piece: 16 * 1024,
             says_length,
             taken: Arc::default(),
         }
@@ -699,7 +720,7 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let count = self.left.min(16 * 1024);
+        let count = self.left.min(self.piece);
         if count == 0 {
             return Poll::Ready(None);
         }

@@ -23,7 +23,7 @@ use crate::gateway_process::PKI;
 /// Attempts at a time where the capacity is looked for and nobody is far away.
 const AT_A_TIME: usize = 64;
 /// What waits at the gateway, in seconds of its work, while its capacity is measured: it never runs dry, and nobody's patience ends.
-const BACKLOG: f64 = 0.15;
+const BACKLOG: f64 = 0.08;
 /// Longest time for an attempt that has been accepted.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Share of arrivals for which there may be no free device.

@@ -29,12 +29,20 @@ pub struct Activity {
     unread: Cell<bool>,
     multiplexed: Cell<bool>,
     overhead: Cell<usize>,
+    /// Up to when [`FAIR_BYTES_PER_SECOND`] has been allowed for.
+    allowed_until: Cell<Instant>,
     abandoned: Cell<usize>,
 }
 
 /// Bytes that a multiplexed connection may receive beyond what its requests account for: settings, pings, window updates,
-/// resets. A device that sends more of them than a year of keep-alive keeps the gateway busy, and asks nothing.
+/// resets. A device that sends more of them at once keeps the gateway busy, and asks nothing.
 const MAX_OVERHEAD: usize = 256 * 1024;
+
+/// Such bytes that a connection may receive in each second for ever: pings of 17 bytes keep it alive.
+const FAIR_BYTES_PER_SECOND: f64 = 64.0;
+
+/// What each piece of a request's body comes in (RFC 9113, 4.1).
+const FRAME_HEADER: usize = 9;
 
 /// What a request may come to besides its body.
 const REQUEST_ALLOWANCE: usize = 4 * 1024;
@@ -81,6 +89,7 @@ impl Activity {
             unread: Cell::new(false),
             multiplexed: Cell::new(false),
             overhead: Cell::new(0),
+            allowed_until: Cell::new(now),
             abandoned: Cell::new(0),
         }
     }
@@ -96,18 +105,25 @@ impl Activity {
         self.multiplexed.get()
     }
 
-    /// Whether a multiplexed connection keeps the gateway busy for nothing.
-    pub fn flood(&self) -> Option<Flood> {
+    /// Whether a multiplexed connection keeps the gateway busy for nothing. `now` is asked for where it matters.
+    pub fn flood(&self, now: impl FnOnce() -> Instant) -> Option<Flood> {
+        if self.overhead.get() > MAX_OVERHEAD {
+            let now = now();
+            let time = now.saturating_duration_since(self.allowed_until.replace(now));
+            self.account_for((time.as_secs_f64() * FAIR_BYTES_PER_SECOND) as usize);
+        }
         if self.overhead.get() > MAX_OVERHEAD {
             return Some(Flood::Overhead);
         }
         (self.abandoned.get() > MAX_ABANDONED).then_some(Flood::Resets)
     }
 
-    /// Bytes of a request's body went on to an upstream, or of a response's towards the device.
+    /// A piece of a request's body of so many bytes went on to an upstream, or one of a response's (0) towards the device.
     pub fn body_moved(&self, bytes: usize) {
         self.moved.set(true);
-        self.account_for(bytes);
+        if bytes > 0 {
+            self.account_for(bytes + FRAME_HEADER);
+        }
     }
 
     fn account_for(&self, bytes: usize) {
@@ -216,7 +232,7 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::{Activity, Flood, Phase};
     use crate::clock;
@@ -242,7 +258,7 @@ mod tests {
     #[test]
     fn more_bytes_do_not_restart_the_head() {
         let (activity, start) = activity();
-        let later = start + std::time::Duration::from_secs(1);
+        let later = start + Duration::from_secs(1);
         activity.bytes_read(1);
         activity.date_head(|| later);
         activity.bytes_read(1);
@@ -269,17 +285,48 @@ mod tests {
         for _ in 0..super::MAX_OVERHEAD / ping {
             activity.bytes_read(ping);
         }
-        assert_eq!(activity.flood(), None);
+        assert_eq!(activity.flood(|| start), None);
         assert!(!activity.take_moved(), "pings are no movement");
         // A request accounts for itself and for some of what went before.
         activity.request_started(start);
         activity.bytes_read(super::REQUEST_ALLOWANCE);
-        assert_eq!(activity.flood(), None);
+        assert_eq!(activity.flood(|| start), None);
         activity.bytes_read(ping);
-        assert_eq!(activity.flood(), Some(Flood::Overhead));
+        assert_eq!(activity.flood(|| start), Some(Flood::Overhead));
         activity.body_moved(super::MAX_OVERHEAD);
-        assert_eq!(activity.flood(), None);
+        assert_eq!(activity.flood(|| start), None);
         assert!(activity.take_moved());
+    }
+
+    #[test]
+    fn the_headers_of_a_bodys_frames_are_no_flood_and_empty_frames_are() {
+        let (activity, start) = activity();
+        activity.multiplex();
+        activity.request_started(start);
+        for piece in [1, 16 * 1024] {
+            for _ in 0..super::MAX_OVERHEAD {
+                activity.bytes_read(super::FRAME_HEADER + piece);
+                activity.body_moved(piece);
+            }
+            assert_eq!(activity.flood(|| start), None);
+        }
+        for _ in 0..super::MAX_OVERHEAD / super::FRAME_HEADER + 1 {
+            activity.bytes_read(super::FRAME_HEADER);
+            activity.body_moved(0);
+        }
+        assert_eq!(activity.flood(|| start), Some(Flood::Overhead));
+    }
+
+    #[test]
+    fn pings_in_peace_are_no_flood_however_long() {
+        let (activity, start) = activity();
+        activity.multiplex();
+        let minutes = |count: u64| start + Duration::from_secs(60 * count);
+        // A ping every ten seconds for a year.
+        for minute in 1..=365 * 24 * 60 {
+            activity.bytes_read(6 * 17);
+            assert_eq!(activity.flood(|| minutes(minute)), None);
+        }
     }
 
     #[test]
@@ -292,11 +339,11 @@ mod tests {
         };
         (0..1000).for_each(|_| exchange(true));
         (0..super::MAX_ABANDONED).for_each(|_| exchange(false));
-        assert_eq!(activity.flood(), None);
+        assert_eq!(activity.flood(|| start), None);
         exchange(true);
         exchange(false);
-        assert_eq!(activity.flood(), None);
+        assert_eq!(activity.flood(|| start), None);
         exchange(false);
-        assert_eq!(activity.flood(), Some(Flood::Resets));
+        assert_eq!(activity.flood(|| start), Some(Flood::Resets));
     }
 }

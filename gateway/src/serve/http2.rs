@@ -117,7 +117,7 @@ async fn awake(
             }
             return Poll::Ready(false);
         }
-        if let Some(flood) = origin.activity.flood() {
+        if let Some(flood) = origin.activity.flood(clock::now) {
             origin.worker.metrics().flooded(flood);
             tracing::info!(
                 device = origin.permit.device_id(),
