@@ -121,7 +121,7 @@ pub(crate) async fn round(
     shard.drain(patience).await;
     clock.abort();
     mark.abort();
-    shard.close_second(origin.elapsed().as_secs());
+    shard.close_second();
     shard.tell(Message::Drained {
         open: shard.open.count(),
         released,
@@ -188,9 +188,9 @@ impl Preparation {
 }
 
 async fn tick(shard: Rc<Shard>, origin: Instant) {
-    for index in 0.. {
-        tokio::time::sleep_until((origin + Duration::from_secs(index + 1)).into()).await;
-        shard.close_second(index);
+    for seconds in 1.. {
+        tokio::time::sleep_until((origin + Duration::from_secs(seconds)).into()).await;
+        shard.close_second();
     }
 }
 

@@ -304,10 +304,11 @@ impl Shard {
         self.second_began.set((Instant::now(), ThreadTime::now()));
     }
 
-    /// Hands over one second of the series and begins the next.
-    pub(crate) fn close_second(&self, index: u64) {
-        let mut second = self.second.replace(Second::new(index + 1));
-        second.index = index;
+    /// Hands over one second of the series and begins the next. Which one it is follows from those before, not from the time:
+    /// the last one may be handed over at the very moment at which it ends.
+    pub(crate) fn close_second(&self) {
+        let next = Second::new(self.second.borrow().index + 1);
+        let mut second = self.second.replace(next);
         second.open = self.open.count();
         let (then, time) = self
             .second_began

@@ -294,3 +294,18 @@ fn the_series_holds_the_load_and_not_the_preparation() {
         .sum();
     assert_eq!(samples, result.counts.ok);
 }
+
+#[test]
+fn each_second_of_the_window_is_in_the_series_and_what_is_done_in_it() {
+    let server = Server::start(Options::default());
+    let mut plan = plan(&server, Mode::Full);
+    // The last one arrives, and is done, just before the window ends.
+    execute(&mut plan, open(20.0));
+    limit(&mut plan, Limit::DurationSeconds(Duration::from_secs(2)));
+    let result = run(&plan);
+    let seconds: Vec<u64> = result.seconds.iter().map(|second| second.second).collect();
+    let expected: Vec<u64> = (0..seconds.len() as u64).collect();
+    assert_eq!(seconds, expected, "none is left out");
+    let ok: u64 = result.seconds.iter().map(|second| second.ok).sum();
+    assert_eq!(ok, result.counts.ok);
+}
