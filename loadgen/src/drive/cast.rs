@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::round::Part;
 use super::script::Script;
 use crate::measure::{Recorder, Returns, ScenarioSamples};
-use crate::plan::{Actions, Executor, Plan, Scenario, Segment, Share, part_of, seed_of_scenario};
+use crate::plan::{Actions, Executor, Plan, Scenario, Share, part_of, seed_of_scenario};
 
 /// What one shard has of one scenario.
 #[derive(Debug)]
@@ -19,9 +19,6 @@ pub(crate) struct Cast {
     pub(crate) slots: Vec<usize>,
     /// The shard's share of it, among the shards of all machines.
     pub(crate) share: Share,
-    segment: Segment,
-    /// The shard's share among those of this machine.
-    local: Share,
     pub(crate) seed: u64,
     pub(crate) script: Script,
     pub(crate) recorder: RefCell<Recorder>,
@@ -54,11 +51,6 @@ impl Cast {
                 .map(|device| device / shard.of)
                 .collect(),
             share: part.segment.share(index, shard.of),
-            segment: part.segment,
-            local: Share {
-                index,
-                of: shard.of,
-            },
             seed: seed_of_scenario(plan.seed, number),
             script: Script::new(
                 &scenario.activity,
@@ -77,19 +69,15 @@ impl Cast {
 
     /// The shard's part of a number that all shards share.
     pub(crate) fn part(&self, total: u64) -> u64 {
-        let here = self.segment.part_of(total);
-        part_of(here, self.local.index, self.local.of)
-    }
-
-    /// The same for things in memory.
-    pub(crate) fn part_of_devices(&self, total: usize) -> usize {
-        usize::try_from(self.part(total as u64)).unwrap_or(usize::MAX)
+        part_of(total, self.share.index, self.share.of)
     }
 
     /// Most attempts at a time on this shard.
     pub(crate) fn max_in_flight(&self) -> usize {
         let most = self.scenario.executor.max_in_flight();
-        most.map_or(usize::MAX, |most| self.part_of_devices(most).max(1))
+        most.map_or(usize::MAX, |most| {
+            usize::try_from(self.part(most as u64).max(1)).unwrap_or(usize::MAX)
+        })
     }
 
     /// Everything that was measured here.

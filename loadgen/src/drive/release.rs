@@ -229,8 +229,9 @@ impl Load {
                 self.on_schedule(times, constant.until.count()).await
             }
             Executor::ConstantDevices(constant) => {
-                let devices = cast.part_of_devices(constant.devices);
-                self.in_parallel(devices, constant.until.count()).await;
+                let devices = constant.devices_of(cast.share);
+                let attempts = constant.attempts_of(cast.share);
+                self.in_parallel(devices, attempts).await;
                 Ok(())
             }
             Executor::RampingArrivalRate(ramping) => {

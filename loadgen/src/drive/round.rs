@@ -48,7 +48,7 @@ impl Round {
                 return Err(empty(&scenario.name, "devices"));
             }
             let at_a_time = scenario.executor.devices_at_a_time();
-            if at_a_time.is_some_and(|devices| segment.part_of(devices as u64) == 0) {
+            if at_a_time.is_some_and(|devices| segment.part_of_devices(devices) == 0) {
                 return Err(empty(&scenario.name, "devices at a time (--connections)"));
             }
             if let Executor::RotateCertificates(_) = scenario.executor {
@@ -74,10 +74,10 @@ impl Round {
             .iter()
             .zip(&self.parts)
             .map(|(scenario, part)| {
-                let activity = &scenario.activity;
+                let (activity, devices) = (&scenario.activity, part.places.len());
                 scenario
                     .executor
-                    .most_connections(activity, part.places.len())
+                    .most_connections(activity, part.segment, devices)
             })
             .sum()
     }
@@ -87,7 +87,8 @@ impl Round {
         let busy = self.plan.scenarios.iter().zip(&self.parts);
         busy.map(|(scenario, part)| {
             let at_a_time = scenario.executor.devices_at_a_time();
-            at_a_time.unwrap_or(usize::MAX).min(part.places.len())
+            let here = at_a_time.map(|devices| part.segment.part_of_devices(devices));
+            here.unwrap_or(usize::MAX).min(part.places.len())
         })
         .max()
         .unwrap_or(1)

@@ -28,6 +28,7 @@ pub use rotate_certificates::RotateCertificates;
 pub use ticket_expiry_wave::TicketExpiryWave;
 
 use super::seconds;
+use super::segment::Segment;
 use super::workload::{Action, Activity, Connect, Say};
 
 /// How attempts are released.
@@ -185,13 +186,13 @@ impl Executor {
         }
     }
 
-    /// Most connections at a time among `devices` devices that do `activity`.
-    pub fn most_connections(&self, activity: &Activity, devices: usize) -> usize {
-        if self.keeps_open(activity) {
-            return devices;
-        }
+    /// Most connections at a time in one segment, of which `devices` devices do `activity`.
+    pub fn most_connections(&self, activity: &Activity, segment: Segment, devices: usize) -> usize {
         let bound = self.devices_at_a_time().or(self.max_in_flight());
-        bound.unwrap_or(devices).min(devices)
+        match bound.filter(|_| !self.keeps_open(activity)) {
+            Some(bound) => segment.part_of_devices(bound).clamp(1, devices.max(1)),
+            None => devices,
+        }
     }
 
     /// Whether devices keep their connection between attempts.

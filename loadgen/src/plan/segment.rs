@@ -55,6 +55,11 @@ impl Segment {
         part_of(total, self.index, self.of)
     }
 
+    /// The same of devices.
+    pub fn part_of_devices(self, total: usize) -> usize {
+        usize::try_from(self.part_of(total as u64)).unwrap_or(usize::MAX)
+    }
+
     /// This segment's part of the devices `range` of the whole fleet: their places among the segment's own devices, and the
     /// segment that it is of them. The range's first device has part 0, so that part I has the devices of its part.
     pub fn of_range(self, range: &Range<usize>) -> (Segment, Range<usize>) {

@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use loadgen::RunResult;
+use loadgen::plan::{Activity, Mode, Scenario, Segment};
 use loadgen::report::json;
 
+use crate::models::{closed, execute, plan, run};
 use crate::pki;
 use crate::server::{Options, Server};
 
-const ARRIVALS: u64 = 41;
+const ARRIVALS: u64 = 57;
 
 fn segment(server: &Server, segment: &str, more: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_loadgen"))
@@ -50,16 +52,20 @@ fn soon() -> Duration {
 
 #[test]
 fn two_processes_are_the_whole_plan_once_and_begin_together() {
-    for pace in [["--rate", "100/s"], ["--connections", "7"]] {
+    // Of seven connections at a time the first process has four, and as much of the work: one makes nine attempts, the others eight.
+    for (pace, shares) in [
+        (["--rate", "100/s"], [29, 28]),
+        (["--connections", "7"], [33, 24]),
+    ] {
         let server = Server::start(Options::default());
         let start_at = soon();
         let results = results(&server, pace, &start_at.as_secs_f64().to_string());
         let counted = server.counted();
-        assert_eq!(results.each_ref().map(|r| r.counts.intended), [21, 20]);
+        assert_eq!(results.each_ref().map(|r| r.counts.intended), shares);
         assert_eq!(results.each_ref().map(|r| r.run.devices), [20, 20]);
         assert_eq!(results[1].run.segment.to_string(), "1/2");
         assert_eq!(counted.connections.load(Ordering::Relaxed), ARRIVALS);
-        // Forty devices took turns, twenty in each process: the forty-first arrival was the first device's again.
+        // Forty devices took turns, twenty in each process, and each came at least once.
         assert_eq!(counted.devices.lock().unwrap().len(), pki::DEVICES);
         for result in results {
             let began = result.run.load_started_at.unwrap();
@@ -70,6 +76,36 @@ fn two_processes_are_the_whole_plan_once_and_begin_together() {
             assert!(late < Duration::from_millis(50), "{late:?}");
         }
     }
+}
+
+#[test]
+fn connections_and_their_attempts_are_split_together() {
+    let server = Server::start(Options::default());
+    let mut made = Vec::new();
+    for index in 0..3 {
+        let mut plan = plan(&server, Mode::Full);
+        plan.segment = Segment::new(index, 3).unwrap();
+        // As many shards as connections in one scenario, and more of them than connections in the other.
+        let few = Scenario::new("few", closed(4), Activity::default());
+        plan.scenarios.push(few);
+        execute(&mut plan, closed(12));
+        plan.shards = Some(4);
+        let result = run(&plan);
+        assert_eq!(result.run.shards, 4);
+        let counts = |name: &str| result.scenario(name).unwrap().counts;
+        made.push((counts("load").ok, counts("few").ok));
+    }
+    assert_eq!(made, [(20, 30), (20, 15), (20, 15)]);
+    assert_eq!(server.counted().requests.load(Ordering::Relaxed), 120);
+}
+
+#[test]
+fn a_segment_has_no_more_shards_than_connections() {
+    let server = Server::start(Options::default());
+    let mut plan = plan(&server, Mode::Full);
+    plan.segment = Segment::new(1, 3).unwrap();
+    let result = run(&plan);
+    assert_eq!((result.run.shards, result.counts.ok), (1, 15));
 }
 
 #[test]

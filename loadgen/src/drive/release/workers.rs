@@ -11,10 +11,9 @@ use crate::plan::Actions;
 use crate::plan::executor::ramping_devices::Step;
 
 impl Load {
-    /// So many devices at a time, until the scenario ends or its `count` of measured attempts is reached.
-    pub(super) async fn in_parallel(self, devices: usize, count: Option<u64>) {
-        let left = count.map(|count| self.cast.part(count));
-        let crew = Crew::new(self, left);
+    /// So many devices at a time, until the scenario ends or so many measured `attempts` are made.
+    pub(super) async fn in_parallel(self, devices: usize, attempts: Option<u64>) {
+        let crew = Crew::new(self, attempts);
         crew.wanted.set(devices);
         let mut workers = Vec::new();
         crew.fill(&mut workers);
