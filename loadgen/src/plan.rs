@@ -13,6 +13,7 @@ pub mod ramp;
 pub mod scenario;
 pub mod seconds;
 pub mod segment;
+pub mod sharing;
 pub mod source;
 pub mod spread;
 pub mod start_at;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::{
     Distances, FleetSpec, Group, Limit, Plan, Scenario, Scenarios, SourceAddresses, Target,
-    Threshold, TlsVersion,
+    Threshold, TlsVersion, sharing,
 };
 use section::{Problems, Section};
 
@@ -179,10 +179,25 @@ fn scenarios(section: &mut Section<'_>, duration: Duration) -> Vec<Scenario> {
     if tables.is_empty() {
         section.lacks("scenarios", "at least one [scenarios.NAME] is needed");
     }
-    let scenarios = tables
+    let (lines, scenarios): (Vec<_>, Vec<_>) = tables
         .into_iter()
-        .map(|(name, table)| scenario::read(name, table, duration));
-    scenarios.flatten().collect()
+        .filter_map(|(name, table)| Some((table.line(), scenario::read(name, table, duration)?)))
+        .unzip();
+    check_sharing(section, &lines, &scenarios);
+    scenarios
+}
+
+/// Notes who shares devices with whom and must not, as far as that can be told without the fleet.
+fn check_sharing(section: &Section<'_>, lines: &[usize], scenarios: &[Scenario]) {
+    let all: Vec<_> = scenarios.iter().collect();
+    let overlap = |one: usize, other: usize| {
+        let pair = scenarios.get(one).zip(scenarios.get(other));
+        pair.is_some_and(|(one, other)| one.devices.always_overlaps(other.devices))
+    };
+    for (later, conflict) in sharing::conflicts(&all, overlap) {
+        let line = lines.get(later).copied().unwrap_or_default();
+        section.wrong("scenarios", line, conflict.to_string());
+    }
 }
 
 fn usual_warmup(scenarios: &[Scenario]) -> Duration {

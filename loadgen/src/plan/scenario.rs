@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::executor::{ConstantArrivalRate, ConstantDevices, Executor, Hold, Limit};
+use super::sharing::{self, SharingError};
 use super::{Activity, Mode, Pattern, Protocol, seconds};
 
 /// Name of the scenario that the command line's flags describe.
@@ -123,6 +124,9 @@ pub enum PartError {
         /// Take part.
         devices: usize,
     },
+    /// Devices that two scenarios cannot both have.
+    #[error(transparent)]
+    Sharing(#[from] SharingError),
 }
 
 /// The scenarios of a plan, at least one.
@@ -188,7 +192,7 @@ impl Scenarios {
     ///
     /// # Errors
     ///
-    /// The fleet is too small for a scenario.
+    /// The fleet is too small for a scenario, or two that do not get on have devices in common.
     pub fn parts(&self, devices: usize) -> Result<Vec<Range<usize>>, PartError> {
         let (mut taken, mut shares, mut numbers) = (0, 0.0, 0);
         let mut parts = Vec::new();
@@ -241,7 +245,15 @@ impl Scenarios {
                 _ => parts.push(part),
             }
         }
-        Ok(parts)
+        let scenarios: Vec<_> = self.iter().collect();
+        let both = |one, other| {
+            let ranges = parts.get(one).zip(parts.get(other));
+            ranges.is_some_and(|(one, other)| sharing::overlap(one, other))
+        };
+        match sharing::conflicts(&scenarios, both).into_iter().next() {
+            Some((_, conflict)) => Err(conflict.into()),
+            None => Ok(parts),
+        }
     }
 }
 

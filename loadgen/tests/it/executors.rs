@@ -13,7 +13,7 @@ use loadgen::plan::{
 use loadgen::report::ReturnCounts;
 use loadgen::{Plan, RunResult, Stop};
 
-use crate::models::{execute, plan, run};
+use crate::models::{closed, execute, plan, run};
 use crate::pki;
 use crate::server::{Options, Server};
 
@@ -277,4 +277,38 @@ fn a_fleet_without_next_identities_cannot_rotate() {
     );
     let error = loadgen::run(&plan, Stop::never(), |_| ()).unwrap_err();
     assert!(error.to_string().contains("--next-pki"), "{error}");
+}
+
+#[test]
+fn a_scenario_never_uses_another_s_connection() {
+    let server = Server::start(Options::default());
+    // Each device keeps its connection for telemetry, and comes on a new one for the rest.
+    let visits = Scenario::new("visits", closed(4), Mode::Full.activity(Protocol::Http1, 0));
+    let steady = Scenario::new("steady", closed(4), telemetry());
+    let result = run(&with(plan(&server, Mode::Full), steady, visits));
+    assert_eq!((result.counts.ok, result.counts.failed), (120, 0));
+    assert_eq!(result.scenario("visits").unwrap().handshakes.full, 60);
+    let counted = server.counted();
+    assert_eq!(
+        result.handshakes.full + result.before_window.handshakes.full,
+        counted.full.load(Ordering::Relaxed)
+    );
+
+    // Another protocol is another connection, and a device has one.
+    let server = Server::start(Options::default());
+    let visits = Scenario::new("visits", closed(4), Mode::Full.activity(Protocol::H2, 0));
+    let steady = Scenario::new("steady", closed(4), telemetry());
+    let mut plan = with(plan(&server, Mode::Full), steady, visits);
+    let error = loadgen::run(&plan, Stop::never(), |_| ()).unwrap_err();
+    let said = error.to_string();
+    for wanted in ["`steady`", "`visits`", "HTTP/1.1", "HTTP/2"] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    // With devices of their own they do not meet.
+    for scenario in plan.scenarios.iter_mut() {
+        scenario.devices = Part::Share(0.5);
+    }
+    let result = run(&plan);
+    assert_eq!((result.counts.ok, result.counts.failed), (120, 0));
+    assert_eq!(result.scenario("steady").unwrap().handshakes.full, 0);
 }

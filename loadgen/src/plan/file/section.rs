@@ -63,6 +63,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The line where the table begins.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
     /// Notes that `key`, or the table itself, is wrong.
     pub(super) fn wrong(&self, key: &str, line: usize, problem: impl Into<String>) {
         self.problems.note(&self.full(key), line, problem);

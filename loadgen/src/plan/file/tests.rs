@@ -260,3 +260,28 @@ fn a_warm_up_is_usual_only_where_something_can_warm_up() {
     let counted = format!("{SMALLEST}count = 5\n");
     assert_eq!(read(&counted).unwrap().warmup, Duration::ZERO);
 }
+
+#[test]
+fn scenarios_that_cannot_share_devices_are_named() {
+    let with = |part: &str, activity: &str| {
+        format!(
+            "[scenarios.telemetry]\nexecutor = \"constant-arrival-rate\"\nrate = \"9/s\"\nactivity = \"telemetry\"\n\
+             [scenarios.updates]\nexecutor = \"constant-devices\"\ndevices = 1\n{part}\n{activity}"
+        )
+    };
+    let mqtt = "activity = \"telemetry\"\nprotocol = \"mqtt5\"";
+    let said = problems(&with("", mqtt));
+    assert_eq!(said.len(), 1, "{said:?}");
+    for wanted in [
+        "line 5: scenarios: ",
+        "`telemetry`",
+        "`updates`",
+        "HTTP/1.1",
+        "MQTT 5",
+    ] {
+        assert!(said[0].contains(wanted), "{wanted}: {said:?}");
+    }
+    let visits = "activity = \"full\"\nprotocol = \"h2\"";
+    assert!(problems(&with("range = \"0-9\"", visits))[0].contains("HTTP/2"));
+    assert!(read(&with("", "activity = \"mixed\"")).is_ok());
+}

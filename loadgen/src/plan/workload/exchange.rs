@@ -181,6 +181,25 @@ impl Default for Mqtt {
 }
 
 impl Exchange {
+    /// Whether a connection that was opened for the one serves the other as well: nothing that was agreed on then differs.
+    pub fn opens_like(&self, other: &Exchange) -> bool {
+        match (self, other) {
+            (Exchange::Websocket(one), Exchange::Websocket(other)) => {
+                (&one.path, &one.subprotocol) == (&other.path, &other.subprotocol)
+            }
+            (Exchange::Mqtt(one), Exchange::Mqtt(other))
+            | (Exchange::Mqtt5(one), Exchange::Mqtt5(other)) => {
+                let opening = |client: &Mqtt| Mqtt {
+                    publish: None,
+                    echo: false,
+                    ..client.clone()
+                };
+                opening(one) == opening(other)
+            }
+            _ => self.protocol() == other.protocol(),
+        }
+    }
+
     /// What devices usually say in `protocol`, with messages of this length.
     pub fn usual(protocol: Protocol, bytes: u64) -> Exchange {
         let http = || Http {
