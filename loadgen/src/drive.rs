@@ -34,6 +34,7 @@ mod session;
 mod shard;
 mod stop;
 mod stream;
+mod task;
 mod thread_time;
 pub(crate) mod tls;
 mod verifier;
@@ -66,6 +67,7 @@ use open::OpenConnections;
 use release::Stage;
 use round::Round;
 use shard::{Fatal, Message, Shard};
+use task::Alert;
 
 /// Task polls between two looks at the sockets: a handshake is a long poll, and time stamps must not wait for sixty.
 const EVENT_INTERVAL: u32 = 5;
@@ -387,6 +389,7 @@ fn shard_thread(
     stage: watch::Receiver<Stage>,
     stop: Stop,
 ) {
+    let _alert = Alert::of_thread(messages.clone());
     if let Err(fatal) = drive_shard(settled, index, &messages, stage, stop) {
         // Nobody listens any more if another shard has failed before.
         let _ = messages.send(Message::Fatal(fatal));

@@ -256,3 +256,14 @@ pub(crate) fn exit_of_error(error: &RunError) -> Exit {
         _ => Exit::Usage,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_defect_of_this_program_is_no_mistake_of_its_user() {
+        assert_eq!(exit_of_error(&RunError::ShardDied), Exit::Failure);
+        assert_eq!(exit_of_error(&RunError::NothingEchoed), Exit::Usage);
+    }
+}

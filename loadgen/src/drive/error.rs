@@ -129,8 +129,11 @@ pub enum RunError {
     /// A runtime could not be started.
     #[error("cannot start a runtime: {0}")]
     Runtime(io::Error),
-    /// A shard ended without a result.
-    #[error("a shard ended without handing over its samples; this is a defect of loadgen")]
+    /// A shard, or a part of it, ended before its time.
+    #[error(
+        "a shard failed, and what it had to do is missing, so there is no result; this is a defect of loadgen, please report it with \
+         the lines above"
+    )]
     ShardDied,
 }
 
@@ -139,6 +142,7 @@ impl RunError {
         match fatal {
             Fatal::Io(error) => RunError::Runtime(error),
             Fatal::Renewal(error) => RunError::Fleet(error),
+            Fatal::Panicked => RunError::ShardDied,
             Fatal::First(Cause::ConnectRefused) => RunError::NobodyListens(address),
             Fatal::First(Cause::RefusedServer(ServerFault::Certificate)) => {
                 RunError::ServerCertificate {

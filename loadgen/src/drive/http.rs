@@ -13,6 +13,7 @@ use super::http1::{self, Resting};
 use super::kept::Kept;
 use super::observed::Observed;
 use super::payload::Payload;
+use super::task;
 use super::witness::Witness;
 
 /// One HTTP connection. Dropping it closes it at once.
@@ -62,7 +63,7 @@ where
     F: Future + 'static,
 {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             future.await;
         });
     }
@@ -83,7 +84,7 @@ impl Http {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(fault)?;
-        let driver = Driver(tokio::task::spawn_local(async move {
+        let driver = Driver(task::spawn(async move {
             // Why it ended was observed where its bytes pass.
             let _ = connection.await;
         }));

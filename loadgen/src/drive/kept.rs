@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::task::JoinHandle;
 
+use super::task;
+
 /// What can be kept.
 pub(crate) trait Listen {
     /// Deals with what the server says to a device that asked for nothing. Ready when the connection has ended.
@@ -55,7 +57,7 @@ impl<T: Listen + 'static> Kept<T> {
                 }
             }
         });
-        if let Some(before) = self.listener.replace(tokio::task::spawn_local(end)) {
+        if let Some(before) = self.listener.replace(task::spawn(end)) {
             before.abort();
         }
     }

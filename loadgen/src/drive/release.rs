@@ -19,6 +19,7 @@ use super::attempt::Order;
 use super::cast::Cast;
 use super::round::Round;
 use super::shard::{Message, Shard};
+use super::task;
 use super::thread_time::ThreadTime;
 use crate::plan::{Action, Executor, Plan};
 
@@ -57,15 +58,18 @@ pub(crate) async fn round(
     stage: &mut watch::Receiver<Stage>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let mut flag = tokio::task::spawn_local({
+    let mut flag = task::spawn({
         let shard = Rc::clone(shard);
+        let mut controller = stage.clone();
         async move {
-            // An error means that nobody is left who could ask for a stop.
-            if stop.wait_for(|stop| *stop).await.is_ok() {
-                shard.interrupt();
-            } else {
-                std::future::pending::<()>().await;
+            tokio::select! {
+                // Otherwise nobody is left who could ask for a stop.
+                Ok(_) = stop.wait_for(|stop| *stop) => {}
+                // Another shard has failed, and nobody waits for this one's samples.
+                Err(_) = controller.wait_for(|_| false) => {}
+                else => std::future::pending().await,
             }
+            shard.interrupt();
         }
     });
     prepare(shard).await;
@@ -81,8 +85,8 @@ pub(crate) async fn round(
     let window_start = origin + plan.warmup;
     shard.window_start.set(Some(window_start));
     let at_start = Rc::new(Cell::new(ThreadTime::now()));
-    let clock = tokio::task::spawn_local(tick(Rc::clone(shard), origin));
-    let mark = tokio::task::spawn_local({
+    let clock = task::spawn(tick(Rc::clone(shard), origin));
+    let mark = task::spawn({
         let at_start = Rc::clone(&at_start);
         async move {
             tokio::time::sleep_until(window_start.into()).await;
@@ -94,11 +98,13 @@ pub(crate) async fn round(
             .casts
             .iter()
             .map(|cast| Load::new(shard, cast, origin, window_start))
-            .map(|load| tokio::task::spawn_local(load.release()))
+            .map(|load| task::spawn(load.release()))
             .collect();
         for scenario in scenarios {
-            // It ends by itself; nobody else can cancel it.
-            scenario.await.unwrap_or(Ok(()))?;
+            // Nobody cancels it, and of a panic the controller knows.
+            if let Ok(released) = scenario.await {
+                released?;
+            }
         }
         Ok::<_, io::Error>(())
     };
@@ -148,7 +154,7 @@ async fn prepare(shard: &Rc<Shard>) {
                 action,
                 next: Rc::clone(&next),
             })
-            .map(|preparation| tokio::task::spawn_local(preparation.work()))
+            .map(|preparation| task::spawn(preparation.work()))
             .collect();
         for task in tasks {
             // A task ends with the last device; it cannot be cancelled by anybody else.

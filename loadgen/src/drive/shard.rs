@@ -47,7 +47,7 @@ pub(crate) enum Message {
     Finished(Vec<ScenarioSamples>),
 }
 
-/// A first attempt that shows that no later one can succeed.
+/// Why there is no point in going on.
 #[derive(Debug)]
 pub(crate) enum Fatal {
     /// The runtime or its timer could not be made.
@@ -56,6 +56,8 @@ pub(crate) enum Fatal {
     Renewal(FleetError),
     /// The first connection failed in a way that only the operator can mend.
     First(Cause),
+    /// A part of the shard is missing from now on.
+    Panicked,
 }
 
 /// What the tasks of one shard share in one round. An attempt that outlives its round belongs to that still.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Load;
 use crate::drive::alarm::Alarm;
+use crate::drive::task;
 
 impl Load {
     /// One attempt at each of `times`, until the scenario ends or its `count` of measured attempts is reached.
@@ -34,7 +35,7 @@ impl Load {
             match self.shard.take_device(&self.cast) {
                 Some(device) => {
                     let order = self.order(device, action, intended);
-                    tokio::task::spawn_local(Rc::clone(&self.shard).attempt(order));
+                    task::spawn(Rc::clone(&self.shard).attempt(order));
                 }
                 None => self.shard.overflow(&self.cast, measured),
             }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Load;
 use crate::drive::alarm::Alarm;
 use crate::drive::shard::{Fatal, Message, Shard};
+use crate::drive::task;
 use crate::plan::{Action, Connect, Say, Spread};
 
 /// What happens to a device before it comes back.
@@ -47,7 +48,7 @@ impl Load {
             }
             let order = self.order(*slot, action, intended);
             let shard = Rc::clone(&self.shard);
-            tasks.push(tokio::task::spawn_local(async move {
+            tasks.push(task::spawn(async move {
                 // Another scenario may be busy with it; its intended start remains.
                 shard.claim(order.device).await;
                 if let Change::Identity = change {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::Load;
 use crate::drive::alarm::Alarm;
+use crate::drive::task;
 use crate::measure::Returns;
 use crate::plan::{Action, Actions, Connect, ReconnectStorm, Say};
 
@@ -66,7 +67,7 @@ impl Storm {
                 continue;
             }
             let storm = Rc::clone(self);
-            tokio::task::spawn_local(async move {
+            task::spawn(async move {
                 storm.load.shard.claim(device).await;
                 storm.lose(device, at.max(Instant::now()));
             });
@@ -103,7 +104,7 @@ impl Storm {
             if next.is_some_and(|at| at <= now) {
                 let turn = self.turns.borrow_mut().pop();
                 if let Some(Reverse(turn)) = turn {
-                    tokio::task::spawn_local(Rc::clone(self).attempt(turn));
+                    task::spawn(Rc::clone(self).attempt(turn));
                 }
                 continue;
             }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 
 use super::Load;
+use crate::drive::task;
 use crate::plan::Actions;
 use crate::plan::executor::ramping_devices::Step;
 
@@ -42,7 +43,7 @@ impl Load {
         let slots = crew.load.cast.slots.iter();
         let workers = slots
             .map(|device| Rc::clone(&crew).work_with(*device, iterations))
-            .map(tokio::task::spawn_local)
+            .map(task::spawn)
             .collect();
         join(workers).await;
     }
@@ -80,7 +81,7 @@ impl Crew {
     fn fill(self: &Rc<Self>, workers: &mut Vec<JoinHandle<()>>) {
         while self.present.get() < self.wanted.get() {
             self.present.set(self.present.get() + 1);
-            workers.push(tokio::task::spawn_local(Rc::clone(self).work()));
+            workers.push(task::spawn(Rc::clone(self).work()));
         }
     }
 
