@@ -125,6 +125,8 @@ pub(crate) async fn round(
         plan.timeout + longest.unwrap_or_default() + Duration::from_secs(1)
     };
     shard.drain(patience).await;
+    // From here on nothing counts: what was abandoned and has its outcome all the same must not have two.
+    let samples = shard.take_samples();
     clock.abort();
     mark.abort();
     shard.close_second();
@@ -134,7 +136,7 @@ pub(crate) async fn round(
         core: at_start.get().shares_since(window_start),
     });
     next_stage(stage, |stage| matches!(stage, Stage::Collect)).await;
-    shard.tell(Message::Finished(shard.take_samples()));
+    shard.tell(Message::Finished(samples));
     Ok(())
 }
 

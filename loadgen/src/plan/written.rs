@@ -8,14 +8,21 @@ pub mod duration {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    /// Longer than any run, and short enough for clocks to reckon with.
+    const LONGEST: Duration = Duration::from_secs(10_000 * 24 * 3600);
+
     /// Reads `500ms`, `30s`, `5m`.
     ///
     /// # Errors
     ///
-    /// Says how a duration is written.
+    /// Says how a duration is written, or how long it can be.
     pub fn parse(text: &str) -> Result<Duration, String> {
-        humantime::parse_duration(text)
-            .map_err(|_| format!("`{text}` is not a duration; write 500ms, 30s or 5m"))
+        let duration = humantime::parse_duration(text)
+            .map_err(|_| format!("`{text}` is not a duration; write 500ms, 30s or 5m"))?;
+        if duration > LONGEST {
+            return Err(format!("{text} is too long: 10000days at the most"));
+        }
+        Ok(duration)
     }
 
     /// Writes the duration so that [`parse`] reads the same.
@@ -242,6 +249,10 @@ mod tests {
         for text in ["", "x", "-1s", "5", "5 parsecs"] {
             assert!(duration::parse(text).unwrap_err().contains("30s"), "{text}");
         }
+        for text in ["10001days", "18446744073709551615s", "500years"] {
+            assert!(duration::parse(text).unwrap_err().contains("10000days"));
+        }
+        assert!(duration::parse("10000days").is_ok());
         for text in ["", "x", "-1", "1GB", "65GiB", "99999999999999999999"] {
             assert!(size::parse(text).is_err(), "{text}");
         }

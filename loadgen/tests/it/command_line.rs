@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use loadgen::RunResult;
+
 use crate::pki;
 use crate::server::{Behaviour, Honesty, Options, Server};
 
@@ -179,26 +181,69 @@ fn the_doctor_says_whether_a_plan_can_be_carried() {
     assert!(told.contains("sudo ip address add 192.0.2.1/32"), "{told}");
 }
 
-#[test]
-fn an_interrupt_still_writes_the_result() {
+/// Interrupts `loadgen run` with these arguments as soon as it is under way, and returns the result that it has written.
+fn interrupted(more: &[&str]) -> RunResult {
     let server = Server::start(Options::default());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("result.json");
     let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["run", "--target", &server.url(), "--duration", "600s"])
+        .arg("run")
+        .args(more)
+        .args(["--target", &server.url(), "--duration", "600s"])
         .args(["--pki".as_ref(), pki::ours().as_os_str()])
         .args(["--json".as_ref(), path.as_os_str()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    server.wait_for_requests(10);
+    server.wait_for_requests(100);
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
     let (code, printed, complaint) = words(&child.wait_with_output().unwrap());
     assert_eq!(code, Some(105), "{complaint}");
     assert!(printed.contains("partial"), "{printed}");
-    assert!(loadgen::report::json::load(&path).unwrap().run.interrupted);
+    let result = loadgen::report::json::load(&path).unwrap();
+    assert!(result.run.interrupted);
+    result
+}
+
+#[test]
+fn an_interrupt_still_writes_the_result() {
+    assert_eq!(interrupted(&[]).scenarios.len(), 1);
+}
+
+#[test]
+fn an_interrupt_writes_what_each_scenario_has_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.toml");
+    // The storm takes longer than anybody waits, and the last scenario has not begun by then.
+    let text = r#"
+        warmup = "0s"
+        [scenarios.telemetry]
+        executor = "constant-arrival-rate"
+        rate = "200/s"
+        activity = "telemetry"
+        [scenarios.storm]
+        executor = "reconnect-storm"
+        over = "10m"
+        activity = "resume"
+        [scenarios.later]
+        executor = "constant-devices"
+        devices = 4
+        start = "5m"
+        activity = "full"
+    "#;
+    std::fs::write(&plan, text).unwrap();
+    let result = interrupted(&[plan.to_str().unwrap()]);
+    for scenario in &result.scenarios {
+        let counts = scenario.counts;
+        assert_eq!(counts.intended, counts.started + counts.overflow);
+        assert_eq!(counts.started, counts.ok + counts.failed);
+    }
+    assert_eq!(result.scenario("later").unwrap().counts.intended, 0);
+    assert!(result.scenario("telemetry").unwrap().counts.ok > 0);
+    let returns = result.scenario("storm").unwrap().returns.unwrap();
+    assert!(returns.returned < returns.dropped, "{returns:?}");
 }
 
 #[test]

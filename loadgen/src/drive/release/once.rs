@@ -51,6 +51,10 @@ impl Load {
             tasks.push(task::spawn(async move {
                 // Another scenario may be busy with it; its intended start remains.
                 shard.claim(order.device).await;
+                if shard.stopping.get() {
+                    shard.release_claim(order.device);
+                    return;
+                }
                 if let Change::Identity = change {
                     shard.renew(order.device);
                 }

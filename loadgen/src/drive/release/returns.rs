@@ -68,8 +68,13 @@ impl Storm {
             }
             let storm = Rc::clone(self);
             task::spawn(async move {
-                storm.load.shard.claim(device).await;
-                storm.lose(device, at.max(Instant::now()));
+                let shard = &storm.load.shard;
+                shard.claim(device).await;
+                if shard.stopping.get() {
+                    shard.release_claim(device);
+                } else {
+                    storm.lose(device, at.max(Instant::now()));
+                }
             });
         }
     }

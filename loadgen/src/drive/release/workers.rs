@@ -91,7 +91,9 @@ impl Crew {
         while !load.shard.stopping.get() && self.present.get() <= self.wanted.get() {
             let device = load.shard.wait_for_device(&load.cast).await;
             let now = Instant::now();
-            if load.is_over(now) || (load.is_measured(now) && !self.take_one()) {
+            // The wait may have been a long one.
+            let is_over = load.shard.stopping.get() || load.is_over(now);
+            if is_over || (load.is_measured(now) && !self.take_one()) {
                 load.shard.give_back(&load.cast, device);
                 break;
             }
