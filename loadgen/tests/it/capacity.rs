@@ -1,9 +1,10 @@
 //! Searches for capacity over real sockets.
 
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
-use loadgen::report::capacity::{CapacityResult, CapacityVerdict, ProbeAnswer, Variable};
+use loadgen::report::capacity::{
+    CapacityResult, CapacityVerdict, LimitKind, ProbeAnswer, ProbeResult, Variable,
+};
 
 use crate::pki;
 use crate::server::{Behaviour, Options, Server};
@@ -74,9 +75,9 @@ fn wanted(result: &CapacityResult) -> Option<i32> {
 }
 
 #[test]
-fn a_server_that_takes_its_time_has_the_capacity_that_this_leaves() {
-    // One thread, 4 ms for each request: fewer than 250 a second, whatever else happens.
-    let server = server(Behaviour::Takes(Duration::from_millis(4)));
+fn a_hard_limit_is_found() {
+    const CAPACITY: f64 = 800.0;
+    let server = server(Behaviour::Serves(CAPACITY as u32));
     let pid = std::process::id().to_string();
     let (code, result, printed) = search(
         &server,
@@ -84,19 +85,17 @@ fn a_server_that_takes_its_time_has_the_capacity_that_this_leaves() {
             "--search",
             "requests",
             "--from",
-            "60",
+            "500",
             "--settle",
             "1s",
             "--window",
-            "2s",
+            "1s",
             "--confirm",
-            "3s",
+            "2s",
             "--precision",
-            "20%",
+            "50%",
             "--threshold",
             "p90<1s",
-            "--looks",
-            "2",
             "--watch-pid",
             &pid,
             "--interval",
@@ -105,23 +104,42 @@ fn a_server_that_takes_its_time_has_the_capacity_that_this_leaves() {
     );
     assert_eq!(code, wanted(&result), "{printed}");
     assert_eq!(result.choices.search, Variable::Requests);
+    match result.verdict {
+        CapacityVerdict::Found => {
+            // It is between 500 and 1000; a busy machine may have kept the server from what it could have done.
+            let maximum = result.maximum.unwrap();
+            assert!(
+                (CAPACITY / 3.0..CAPACITY).contains(&maximum.load),
+                "{printed}"
+            );
+            assert!(
+                maximum.high.is_some_and(|high| high > maximum.load),
+                "{printed}"
+            );
+            assert!(maximum.confirmed, "{printed}");
+            assert!(result.hysteresis.is_some(), "{printed}");
+            assert_ne!(result.limited_by.kind, LimitKind::Generator);
+        }
+        // A busy machine may also have kept the generator from making so much load. Then that is what it says.
+        CapacityVerdict::GeneratorLimited => {
+            assert_eq!(result.limited_by.kind, LimitKind::Generator, "{printed}");
+            assert!(printed.contains("generator"), "{printed}");
+            let unfit = |probe: &ProbeResult| !probe.generator.reasons.is_empty();
+            assert!(result.probes.iter().any(unfit), "{printed}");
+        }
+        other => panic!("{other:?}: {printed}"),
+    }
     if let Some(maximum) = result.maximum {
-        assert!(maximum.load <= 253.0, "{printed}");
+        assert!(maximum.load < CAPACITY, "{printed}");
         let sizing = result.sizing.unwrap();
         assert_eq!(sizing.devices, maximum.load * 20.0);
         assert!(sizing.statement.contains("every 20s"), "{printed}");
     }
-    if result.verdict == CapacityVerdict::Found {
-        assert!(result.maximum.unwrap().confirmed, "{printed}");
-        assert!(result.hysteresis.is_some(), "{printed}");
-    }
-    // Nobody makes it serve more than that, and what fails is at least known to have been offered.
     for probe in &result.probes {
-        assert!(probe.achieved_per_second <= 260.0, "{probe:?}");
-        assert!(
-            probe.answer != ProbeAnswer::Holds || probe.load <= 253.0,
-            "{probe:?}"
-        );
+        // What had waited for its turn is done in the window, too; nobody makes it serve more than that.
+        assert!(probe.achieved_per_second <= 1.15 * CAPACITY, "{probe:?}");
+        let can_hold = probe.load <= CAPACITY;
+        assert!(can_hold || probe.answer != ProbeAnswer::Holds, "{probe:?}");
         assert!(probe.cores_used.is_some());
     }
     // Connections stay from one probe to the next.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -43,6 +43,8 @@ pub(crate) enum Behaviour {
     Closes,
     /// Answers, and is busy so long with each request: its thread does nothing else.
     Takes(Duration),
+    /// Answers so many requests a second at the most, whatever else happens: the others wait for their turn.
+    Serves(u32),
     /// Does nothing at all for a second when request number N arrives: its thread is blocked.
     PausesAtRequest(u64),
     /// Answers with a body of so many bytes.
@@ -103,9 +105,24 @@ pub(crate) struct Counters {
     pub(crate) refused: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) body_bytes: AtomicU64,
+    /// When the last request had its turn, where they have turns.
+    turn: Mutex<Option<Instant>>,
     /// End entity certificates seen in full handshakes.
     pub(crate) devices: Mutex<BTreeSet<Vec<u8>>>,
     pub(crate) seen: Seen,
+}
+
+/// A server that has had nothing to do, or was kept from it, may make up for so much.
+const BUCKET: Duration = Duration::from_millis(20);
+
+impl Counters {
+    /// The next request's turn, by a token bucket.
+    fn next_turn(&self, per_second: u32) -> Instant {
+        let now = Instant::now();
+        let mut turn = self.turn.lock().unwrap();
+        let last = turn.map_or(now, |last| last.max(now - BUCKET));
+        *turn.insert(last + Duration::from_secs(1) / per_second)
+    }
 }
 
 /// A running server; dropping it stops it.
@@ -330,6 +347,9 @@ async fn answer(
         .fetch_add(body.len() as u64, Ordering::Relaxed);
     if let Behaviour::Takes(time) = behaviour {
         std::thread::sleep(time);
+    }
+    if let Behaviour::Serves(per_second) = behaviour {
+        tokio::time::sleep_until(counters.next_turn(per_second).into()).await;
     }
     if behaviour == Behaviour::PausesAtRequest(number) {
         // The fault under test: one thread, and for a second it serves nobody.
