@@ -116,7 +116,7 @@ fn mistakes_get_one_sentence() {
         (&["report", "no-such-file.json"], "no-such-file.json"),
         (&["upstream", "--listen", "127.0.0.1:notaport"], "--listen"),
         (&["upstream", "--listen", "192.0.2.1:80"], "--listen"),
-        (&["capacity"], "capacity"),
+        (&["capacity"], "--target"),
     ] {
         let (code, _, complaint) = words(&loadgen(arguments));
         assert_eq!(code, Some(2), "{arguments:?}");
