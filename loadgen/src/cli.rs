@@ -44,7 +44,8 @@ Exit codes:
   4    compare: neither a regression nor its absence is proven
   5    the run is void: the generator could not keep up, its numbers are not to be believed
   99   a threshold failed
-  105  stopped from outside; a partial result was still written";
+  105  stopped from outside; a partial result was still written
+`loadgen capacity --help` and `loadgen doctor --help` say what 0, 4, 5 and 99 mean there.";
 
 /// Simulates a fleet of certificate-bearing devices against a mutual-TLS endpoint.
 #[derive(Debug, Parser)]
@@ -79,8 +80,11 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
-    /// Print the manual page (roff).
-    Man,
+    /// Print the manual page (roff), of all or of one command: loadgen man run | man -l -
+    Man {
+        /// The command [default: the program, with its exit codes].
+        command: Option<String>,
+    },
 }
 
 /// Parses the arguments and does what they say.
@@ -105,23 +109,56 @@ pub(crate) fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "loadgen", &mut script);
             print(&script)
         }
-        Command::Man => man(),
+        Command::Man { command } => man(command.as_deref()),
     };
     match result {
         Ok(exit) => exit.into(),
         Err((exit, error)) => {
-            eprintln!("loadgen: {error:#}");
+            eprintln!("loadgen: {}", sentence(&error));
             exit.into()
         }
     }
 }
 
+/// An error and its causes; a cause that the error has told already is not told again.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut told, cause| {
+        let cause = cause.to_string();
+        if !told.contains(&cause) {
+            if !told.is_empty() {
+                told += ": ";
+            }
+            told += &cause;
+        }
+        told
+    })
+}
+
 /// What a command ends with: an exit code, and for a failure the sentence that explains it.
 type Outcome = Result<Exit, (Exit, anyhow::Error)>;
 
-fn man() -> Outcome {
+fn man(of: Option<&str>) -> Outcome {
+    let mut command = Arguments::command();
+    // Gives the commands their full names, and what they have in common.
+    command.build();
+    if let Some(name) = of {
+        command = match command.find_subcommand(name) {
+            Some(found) => found.clone(),
+            None => {
+                let known: Vec<_> = command
+                    .get_subcommands()
+                    .map(|one| one.get_name())
+                    .collect();
+                let known = known.join(", ");
+                return Err((
+                    Exit::Usage,
+                    anyhow::anyhow!("`{name}` is not a command; there are {known}"),
+                ));
+            }
+        };
+    }
     let mut page = Vec::new();
-    clap_mangen::Man::new(Arguments::command())
+    clap_mangen::Man::new(command)
         .render(&mut page)
         .map_err(|error| (Exit::Failure, error.into()))?;
     print(&page)
@@ -144,6 +181,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let cause = anyhow::anyhow!("no such name");
+        let told = cause.context("cannot resolve `x` (no such name), use --connect-to");
+        assert_eq!(
+            sentence(&told),
+            "cannot resolve `x` (no such name), use --connect-to"
+        );
+        let silent = anyhow::anyhow!("no space").context("--html x");
+        assert_eq!(sentence(&silent), "--html x: no space");
     }
 
     fn refused(arguments: &[&str]) -> String {

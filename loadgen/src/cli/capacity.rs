@@ -17,7 +17,7 @@ use loadgen::stop_channel;
 use super::activity::ActivityArguments;
 use super::exit::Exit;
 use super::fleet::FleetArguments;
-use super::outputs::{check_writable, write};
+use super::outputs::{check_files, write};
 use super::run::exit_of_error;
 use super::server::ServerArguments;
 use super::value::{self, Arrivals, Mode};
@@ -124,11 +124,11 @@ const DEFAULT_CONDITIONS: [&str; 2] = ["p99<1s", "error_rate<1%"];
 pub(crate) fn run(arguments: &CapacityArguments) -> Outcome {
     let usage = |error| (Exit::Usage, error);
     let mut order = arguments.order().map_err(usage)?;
-    for (flag, path) in [("--json", &arguments.json), ("--html", &arguments.html)] {
-        if let Some(path) = path {
-            check_writable(flag, path).map_err(usage)?;
-        }
-    }
+    check_files(&[
+        ("--json", arguments.json.as_deref()),
+        ("--html", arguments.html.as_deref()),
+    ])
+    .map_err(usage)?;
     let (handle, stop) = stop_channel();
     signals::on_signal(move || handle.stop()).map_err(|error| (Exit::Failure, error.into()))?;
     let fleet = loadgen::open_fleet(&order.plan, |_| {

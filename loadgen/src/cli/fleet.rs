@@ -43,16 +43,26 @@ pub(crate) struct FleetArguments {
 }
 
 impl FleetArguments {
-    /// What the flags say, or without any the plan file.
+    /// What the flags say, and where they say nothing the plan file.
     ///
     /// # Errors
     ///
     /// Neither names a fleet.
     pub(crate) fn spec_or(&self, of_file: Option<&FleetSpec>) -> anyhow::Result<FleetSpec> {
-        match of_file {
-            Some(fleet) if self.pki.is_none() && self.mint_ca.is_none() => Ok(fleet.clone()),
-            _ => self.spec(),
-        }
+        let Some(of_file) = of_file else {
+            return self.spec();
+        };
+        let identities = if self.pki.is_some() || self.mint_ca.is_some() {
+            self.identities()?
+        } else {
+            of_file.identities.clone()
+        };
+        Ok(FleetSpec {
+            identities,
+            ca: self.ca.clone().or_else(|| of_file.ca.clone()),
+            faults: self.faults.clone().or_else(|| of_file.faults.clone()),
+            bad: self.bad.clone().unwrap_or_else(|| of_file.bad.clone()),
+        })
     }
 
     /// What the flags say.
@@ -61,7 +71,16 @@ impl FleetArguments {
     ///
     /// They name no fleet.
     pub(crate) fn spec(&self) -> anyhow::Result<FleetSpec> {
-        let identities = match (&self.pki, &self.mint_ca, &self.mint_key) {
+        Ok(FleetSpec {
+            identities: self.identities()?,
+            ca: self.ca.clone(),
+            faults: self.faults.clone(),
+            bad: self.bad.clone().unwrap_or_default(),
+        })
+    }
+
+    fn identities(&self) -> anyhow::Result<Identities> {
+        Ok(match (&self.pki, &self.mint_ca, &self.mint_key) {
             (Some(pki), _, _) => Identities::Folder {
                 pki: pki.clone(),
                 next_pki: self.next_pki.clone(),
@@ -78,12 +97,6 @@ impl FleetArguments {
                     "no fleet: name the folder of its certificates with --pki, or whom to mint it by with --mint-ca and --mint-key"
                 ));
             }
-        };
-        Ok(FleetSpec {
-            identities,
-            ca: self.ca.clone(),
-            faults: self.faults.clone(),
-            bad: self.bad.clone().unwrap_or_default(),
         })
     }
 }

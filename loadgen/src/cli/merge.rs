@@ -8,7 +8,7 @@ use loadgen::report::{json, merge, text};
 
 use super::Outcome;
 use super::exit::Exit;
-use super::outputs::{Outputs, check_writable};
+use super::outputs::Outputs;
 use super::run::exit_of;
 
 /// Arguments of `loadgen merge`.
@@ -33,8 +33,16 @@ pub(crate) struct MergeArguments {
 /// Merges, prints and writes.
 pub(crate) fn run(arguments: &MergeArguments) -> Outcome {
     let usage = |error| (Exit::Usage, error);
-    check_writable("--json", &arguments.json).map_err(usage)?;
-    arguments.outputs.check().map_err(usage)?;
+    arguments
+        .outputs
+        .check(Some(&arguments.json))
+        .map_err(usage)?;
+    if arguments.files.contains(&arguments.json) {
+        return Err(usage(anyhow!(
+            "--json {}: this is one of the files to merge, name another",
+            arguments.json.display()
+        )));
+    }
     let (mut results, mut complaints) = (Vec::new(), Vec::new());
     for file in &arguments.files {
         match json::load(file) {

@@ -28,18 +28,16 @@ impl Outputs {
         self.html.is_some() || self.markdown.is_some() || self.csv.is_some()
     }
 
-    /// Finds out before the work, not after it, that its report cannot be written.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        for (flag, path) in [
-            ("--html", &self.html),
-            ("--markdown", &self.markdown),
-            ("--csv", &self.csv),
-        ] {
-            if let Some(path) = path {
-                check_writable(flag, path)?;
-            }
-        }
-        Ok(())
+    /// Finds out before the work, not after it, that its result (`--json`) or a report of it cannot be written.
+    pub(crate) fn check(&self, json: Option<&Path>) -> anyhow::Result<()> {
+        let quantiles = self.csv.as_deref().map(quantiles_beside);
+        check_files(&[
+            ("--json", json),
+            ("--html", self.html.as_deref()),
+            ("--markdown", self.markdown.as_deref()),
+            ("--csv", self.csv.as_deref()),
+            ("the quantiles of --csv", quantiles.as_deref()),
+        ])
     }
 
     /// Writes the files that are wanted, and says so on standard error.
@@ -76,6 +74,23 @@ fn quantiles_beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Files that can be written, each by one flag.
+pub(crate) fn check_files(files: &[(&str, Option<&Path>)]) -> anyhow::Result<()> {
+    let mut wanted: Vec<(&str, &Path)> = Vec::new();
+    for (flag, path) in files {
+        let Some(path) = path else { continue };
+        check_writable(flag, path)?;
+        if let Some((first, _)) = wanted.iter().find(|(_, other)| other == path) {
+            return Err(anyhow!(
+                "{first} and {flag} would both write {}: name another file",
+                path.display()
+            ));
+        }
+        wanted.push((flag, path));
+    }
+    Ok(())
+}
+
 /// A file in an existing folder in which this process may write.
 pub(crate) fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
     let folder = match path.parent() {
@@ -96,6 +111,23 @@ pub(crate) fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_flags_write_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (page, series) = (folder.path().join("a"), folder.path().join("b.csv"));
+        let quantiles = folder.path().join("b-quantiles.csv");
+        let outputs = Outputs {
+            html: Some(page.clone()),
+            markdown: None,
+            csv: Some(series),
+        };
+        assert!(outputs.check(None).is_ok());
+        for json in [&page, &quantiles] {
+            let complaint = outputs.check(Some(json)).unwrap_err().to_string();
+            assert!(complaint.contains("--json and "), "{complaint}");
+        }
+    }
 
     #[test]
     fn the_quantiles_lie_beside_the_series() {

@@ -92,15 +92,26 @@ pub(crate) fn change_scenarios(
         ));
     }
     if let Some(duration) = arguments.duration {
+        let mut changed = false;
         for scenario in plan.scenarios.iter_mut() {
             match &mut scenario.executor {
-                Executor::Hold(hold) => hold.duration = duration,
+                Executor::Hold(hold) => {
+                    hold.duration = duration;
+                    changed = true;
+                }
                 executor => {
                     if let Some(limit @ Limit::DurationSeconds(_)) = executor.limit_mut() {
                         *limit = Limit::DurationSeconds(duration);
+                        changed = true;
                     }
                 }
             }
+        }
+        if !changed {
+            return Err(anyhow!(
+                "--duration changes scenarios that go on for a time, and this plan has none: each ends when its own work is done, \
+                 change that in the plan file"
+            ));
         }
     }
     let only = |plan: &mut Plan, flag: &str, change: &dyn Fn(&mut Executor) -> bool| {

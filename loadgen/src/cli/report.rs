@@ -27,7 +27,7 @@ pub(crate) struct ReportArguments {
 pub(crate) fn run(arguments: &ReportArguments) -> Outcome {
     arguments
         .outputs
-        .check()
+        .check(None)
         .map_err(|error| (Exit::Usage, error))?;
     let result = json::load(&arguments.file).map_err(|error| (Exit::Usage, error.into()))?;
     if arguments.outputs.any() {

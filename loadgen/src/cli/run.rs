@@ -19,7 +19,7 @@ use super::activity::ActivityArguments;
 use super::exit::Exit;
 use super::exports::Exports;
 use super::fleet::FleetArguments;
-use super::outputs::{Outputs, check_writable};
+use super::outputs::Outputs;
 use super::plan::Given;
 use super::progress::Progress;
 use super::server::ServerArguments;
@@ -102,12 +102,9 @@ pub(crate) fn run(arguments: &RunArguments, given: &Given<'_>) -> Outcome {
     let mut plan = arguments
         .plan(given)
         .map_err(|error| (Exit::Usage, error))?;
-    if let Some(path) = &arguments.json {
-        check_writable("--json", path).map_err(|error| (Exit::Usage, error))?;
-    }
     arguments
         .outputs
-        .check()
+        .check(arguments.json.as_deref())
         .map_err(|error| (Exit::Usage, error))?;
     let (handle, stop) = stop_channel();
     let stop_at_signal = handle.clone();
@@ -169,6 +166,7 @@ impl RunArguments {
         if self.activity.mode == Mode::Idle {
             self.check_idle()?;
         }
+        self.check_model(given)?;
         plan.scenarios.first_mut().activity = self.activity.activity()?;
         let warmup = Duration::from_secs(if self.count.is_some() { 0 } else { 2 });
         plan.warmup = self.warmup.unwrap_or(warmup);
@@ -203,6 +201,21 @@ impl RunArguments {
         match given.iter().find(|(given, _)| *given) {
             Some((_, flag)) => Err(anyhow!(
                 "--mode idle only holds connections: {flag} means nothing there, leave it out"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What only the open model knows means nothing in the closed one.
+    fn check_model(&self, given: &Given<'_>) -> anyhow::Result<()> {
+        let open = self.rate.is_some() || self.interval.is_some();
+        let of_open = [
+            (given.has("arrivals"), "--arrivals"),
+            (self.max_in_flight.is_some(), "--max-in-flight"),
+        ];
+        match of_open.iter().find(|(given, _)| *given && !open) {
+            Some((_, flag)) => Err(anyhow!(
+                "{flag} is for the open model: say --rate N/s or --interval TIME with it, or leave it out"
             )),
             None => Ok(()),
         }

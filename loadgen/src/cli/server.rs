@@ -99,6 +99,9 @@ impl ServerArguments {
             plan.distances.clone_from(distances);
         }
         plan.patience = self.patience.or(plan.patience);
+        if self.verify_identity.is_some() {
+            plan.verify_identity.clone_from(&self.verify_identity);
+        }
         plan.shards = self.shards.or(plan.shards);
         plan.watch_pids.extend(&self.watch_pid);
     }

@@ -14,7 +14,8 @@ use super::signals;
 /// Arguments of `loadgen upstream`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Paths: /echo  /headers (the received head as JSON)  /delay/MS  /status/CODE  /bytes/N  /reset  and `ok` for any other.
+Paths: /echo  /sink (the body's length)  /ws (WebSocket echo)  /headers (the received head as JSON)  /delay/MS  /status/CODE  /bytes/N  /reset
+and `ok` for any other.
 
 Example:
   loadgen upstream --listen 127.0.0.1:9000")]

@@ -75,7 +75,7 @@ pub enum RunError {
         limit: u64,
     },
     /// A watched process.
-    #[error("--watch-pid {pid}: {source}")]
+    #[error("--watch-pid {pid}: its figures cannot be read, is there such a process? ({source})")]
     WatchedProcess {
         /// Its id.
         pid: u32,

@@ -36,6 +36,9 @@ pub enum FleetError {
     /// Files of the fleet's folder cannot be used.
     #[error("{0}")]
     Unusable(UnusableFiles),
+    /// The folder holds no device at all.
+    #[error("{} (--pki) holds no device: wanted are PEM files with a private key and its certificate, as `certs-gen fleet` makes them", .0.display())]
+    NoDevice(PathBuf),
     /// The folder holds too few devices.
     #[error("{} holds {found} devices, --devices asks for {wanted}: make more with `certs-gen fleet`, or ask for fewer", folder.display())]
     TooFew {

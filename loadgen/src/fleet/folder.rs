@@ -129,7 +129,10 @@ impl Reading<'_> {
 
     /// How many devices take part.
     fn enough(&self, folder: &Path, found: usize) -> Result<usize, FleetError> {
-        let wanted = self.wanted.unwrap_or(found.max(1));
+        if found == 0 {
+            return Err(FleetError::NoDevice(folder.to_owned()));
+        }
+        let wanted = self.wanted.unwrap_or(found);
         if found < wanted {
             return Err(FleetError::TooFew {
                 folder: folder.to_owned(),

@@ -21,8 +21,8 @@ pub fn page(result: &CapacityResult) -> String {
     html += &figures(&headline(result));
     html += &section(
         "Response time by load",
-        "99th percentile of each probe's response times, on logarithmic scales. The horizontal line is the condition on it, the vertical \
-         ones are the maximum and the lowest load that certainly fails.",
+        "99th percentile of each probe's response times, on logarithmic scales. The horizontal line is the condition on it, if there is one; the \
+         vertical ones are the maximum and the lowest load that certainly fails.",
         &curve(result),
     );
     html += &section(
@@ -44,7 +44,7 @@ fn heading(result: &CapacityResult) -> String {
         CapacityVerdict::GeneratorLimited | CapacityVerdict::Inconclusive => "doubt",
     };
     let target = &result.choices.plan.target;
-    let mut notes = vec![format!("Limited by {}", result.limited_by.detail)];
+    let mut notes = vec![format!("Limited by: {}", result.limited_by.detail)];
     if result.run.interrupted {
         notes.push("The search was stopped before its end: the result is partial".to_owned());
     }
@@ -117,7 +117,10 @@ fn curve(result: &CapacityResult) -> String {
             .thresholds
             .iter()
             .find_map(|threshold| match threshold.subject {
-                Subject::ResponseTime(_) => Some((threshold.limit, threshold.to_string())),
+                // A limit of another quantile has no place among these points.
+                Subject::ResponseTime(quantile) if (quantile - 0.99).abs() < 1e-9 => {
+                    Some((threshold.limit, threshold.to_string()))
+                }
                 _ => None,
             });
     let heights = points.iter().map(|point| point.1);
@@ -352,6 +355,14 @@ fn choices(result: &CapacityResult) -> Vec<(String, String)> {
                 result.host.cores
             ),
         ),
-        pair("Time", result.run.started_at.clone().unwrap_or_default()),
+        pair(
+            "Time",
+            result
+                .run
+                .started_at
+                .as_deref()
+                .map(super::date)
+                .unwrap_or_default(),
+        ),
     ]
 }

@@ -100,6 +100,9 @@ impl Figure {
 
 /// The row of figures at the top.
 pub(crate) fn figures(figures: &[Figure]) -> String {
+    if figures.is_empty() {
+        return String::new();
+    }
     let mut html = String::from("<div class=\"figures\">\n");
     for figure in figures {
         // The number is large, its unit is not.
