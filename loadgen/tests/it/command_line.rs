@@ -68,9 +68,30 @@ fn exit_codes_are_as_documented() {
     let (code, _, complaint) = words(&run(&server, &["--mode", "idle"]));
     assert_eq!(code, Some(2));
     assert!(complaint.contains("--count"), "{complaint}");
+    for (flag, value) in [("--arrivals", "poisson"), ("--max-in-flight", "3")] {
+        let (code, _, complaint) = words(&run(&server, &[flag, value]));
+        assert_eq!(code, Some(2));
+        assert!(complaint.contains(flag), "{complaint}");
+    }
     let (code, _, complaint) = words(&run(&server, &["--json", "/no/such/folder/x.json"]));
     assert_eq!(code, Some(2));
     assert!(complaint.contains("--json"), "{complaint}");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    for (arguments, wanted) in [
+        (&["man"][..], "Exit codes"),
+        (&["man", "run"], r"\-\-watch\-pid"),
+        (&["man", "capacity"], r"\-\-precision"),
+    ] {
+        let (code, page, complaint) = words(&loadgen(arguments));
+        assert_eq!(code, Some(0), "{complaint}");
+        assert!(page.contains(wanted), "{arguments:?}: {page}");
+    }
+    let (code, _, complaint) = words(&loadgen(&["man", "rum"]));
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("revocation-list"), "{complaint}");
 }
 
 #[test]
@@ -98,9 +119,15 @@ fn another_device_s_identity_fails_the_run() {
 
 #[test]
 fn mistakes_get_one_sentence() {
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().to_str().unwrap();
     for (arguments, wanted) in [
         (
-            &["run", "--target", "http://127.0.0.1:1", "--pki", "x"][..],
+            &["run", "--target", "https://127.0.0.1:1", "--pki", empty][..],
+            "(--pki) holds no device",
+        ),
+        (
+            &["run", "--target", "http://127.0.0.1:1", "--pki", "x"],
             "https",
         ),
         (

@@ -305,6 +305,41 @@ fn flags_override_the_file() {
 }
 
 #[test]
+fn no_flag_is_dropped_beside_a_file() {
+    let server = Server::start(Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, result) = (folder.path().join("a.toml"), folder.path().join("a.json"));
+    let text = format!(
+        "target = \"{}\"\n[fleet]\npki = \"{}\"\n[scenarios.only]\nexecutor = \"per-device-iterations\"\n\
+         iterations = 1\nactivity = \"full\"\n",
+        server.url(),
+        pki::ours().display()
+    );
+    std::fs::write(&plan, text).unwrap();
+    let (plan, result) = (plan.to_str().unwrap(), result.to_str().unwrap());
+    // The fleet of the file, another trust anchor: the server's certificate does not verify.
+    let other_anchor = pki::strangers().join("trust-anchor.pem");
+    let (code, _, complaint) = loadgen(&["run", plan, "--ca", other_anchor.to_str().unwrap()]);
+    assert_eq!(code, Some(2), "{complaint}");
+    // What answers say of identities is looked at: this server says nothing of them.
+    let looks = [
+        "run",
+        plan,
+        "--verify-identity",
+        "header:x-device",
+        "--json",
+        result,
+    ];
+    loadgen(&looks);
+    let looked = json::load(Path::new(result)).unwrap();
+    assert!(looked.choices.verify_identity.is_some());
+    // Every device has its share of work, none goes on for a time.
+    let (code, _, complaint) = loadgen(&["run", plan, "--duration", "3s"]);
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("--duration"), "{complaint}");
+}
+
+#[test]
 fn a_threshold_can_end_a_run() {
     let server = Server::start(Options {
         behaviour: crate::server::Behaviour::Status(503),
