@@ -37,7 +37,16 @@ fn a_missing_peer_is_named_and_the_gateway_measured() {
         .collect();
     assert_eq!(
         operations,
-        ["full_warm", "resumed", "request", "idle_memory"]
+        [
+            "full_cold",
+            "full_warm",
+            "resumed",
+            "request",
+            "request_h2",
+            "body",
+            "body_h2",
+            "idle_memory"
+        ]
     );
     for figure in figures {
         assert!(figure["cost"]["median"].as_f64().unwrap() > 0.0, "{figure}");
