@@ -53,7 +53,7 @@ fn both_peers_get_every_figure() {
     let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["servers"].as_array().unwrap().len(), 3);
     let figures = report["figures"].as_array().unwrap();
-    assert_eq!(figures.len(), 12);
+    assert_eq!(figures.len(), 24);
     for figure in figures {
         assert!(figure["cost"]["median"].as_f64().unwrap() > 0.0, "{figure}");
         let is_peer = figure["server"] != "fleetgate";
